@@ -1,0 +1,61 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Swift 6 mode, every use of unsafe memory marked, no warning tolerated.
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+  .enableExperimentalFeature("Lifetimes"),
+]
+let tests: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+func suite(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: dependencies, swiftSettings: tests)
+}
+
+let package = Package(
+  name: "millrace",
+  products: [.executable(name: "millrace", targets: ["millrace"])],
+  targets: [
+    // The C doors: each imported by one module alone.
+    .systemLibrary(name: "CRdKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(
+      name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+    .target(
+      name: "CSimdJSON", cxxSettings: [.unsafeFlags(["-std=c++17", "-O2", "-ffp-contract=off"])],
+      linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
+
+    // The ladder: a module imports only modules above it. Pure down to Engine.
+    module("Records", ["CSimdJSON", "COpenSSL"]),
+    module("Features", ["Records"]),
+    module("Models", ["Records"]),
+    module("Learning", ["Records", "Models"]),
+    module("Checkpoints", ["Records"]),
+    module("Engine", ["Records", "Features", "Models", "Learning", "Checkpoints"]),
+    module("Pipeline", ["Records", "Features", "Models", "Learning", "Engine", "CYAML"]),
+    module("Kafka", ["CRdKafka", "Records"]),
+    module("Storage", ["Records", "Checkpoints"]),
+    module("Worker", ["Engine", "Pipeline", "Kafka", "Storage"]),
+    module("Console", ["Records", "CMicroHTTPD"]),
+    .executableTarget(name: "millrace", dependencies: ["Worker", "Console"], swiftSettings: strict),
+
+    suite("RecordsTests", ["Records"]),
+    suite("FeaturesTests", ["Features"]),
+    suite("ModelsTests", ["Models"]),
+    suite("LearningTests", ["Learning"]),
+    suite("CheckpointsTests", ["Checkpoints"]),
+    suite("EngineTests", ["Engine"]),
+    suite("PipelineTests", ["Pipeline"]),
+    suite("KafkaTests", ["Kafka"]),
+    suite("StorageTests", ["Storage"]),
+    suite("WorkerTests", ["Worker"]),
+    suite("ConsoleTests", ["Console"]),
+  ],
+  cxxLanguageStandard: .cxx17
+)
