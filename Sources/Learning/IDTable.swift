@@ -74,16 +74,20 @@ struct IDTable: ~Copyable {
     count = 0
   }
 
-  private func put(_ value: UInt64) {
+  private func put(_ value: UInt64) { Self.put(value, into: places, mask: mask) }
+
+  private static func put(_ value: UInt64, into places: borrowing FixedBuffer<UInt64>, mask: Int) {
     var place = Int(value >> 32) & mask
     while places[place] != 0 { place = (place + 1) & mask }
     places[place] = value
   }
 
   private mutating func grow() {
-    let old = places
-    places = FixedBuffer(repeating: 0, count: 2 * old.count)
-    mask = places.count - 1
-    for index in 0..<old.count where old[index] != 0 { put(old[index]) }
+    let larger = FixedBuffer<UInt64>(repeating: 0, count: 2 * places.count)
+    for index in 0..<places.count where places[index] != 0 {
+      Self.put(places[index], into: larger, mask: larger.count - 1)
+    }
+    mask = larger.count - 1
+    places = larger
   }
 }

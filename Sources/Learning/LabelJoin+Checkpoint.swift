@@ -103,9 +103,10 @@ extension LabelJoin {
       let version = try reader.readVersion("version")
       let isSettled = try reader.readBool("settled")
       let value = isSettled ? try reader.read(UInt32.self, "value") : 0
-      guard let slot = newEntry(id) else {
+      guard find(id) == SlotPages.none else {
         throw FormatError(.invalidValue, at: at, field: "id twice")
       }
+      let slot = makeEntry(id)
       let page = entries.page(slot)
       let start = entries.start(slot)
       page.words.setWide(start + Word.eventTime, time)
@@ -146,23 +147,25 @@ extension LabelJoin {
     // Under one id labels stand in the order in which they came, which is that of their offsets.
     early.sort { $0.offset < $1.offset }
     for label in early {
-      let hash = Hash64.hash(label.id.span.bytes)
-      let found = find(hash, label.id.span.bytes)
+      let found = find(label.id)
       if found != SlotPages.none,
         entries.page(found).words[entries.start(found) + Word.state] != State.early.rawValue
       {
         throw FormatError(.invalidValue, at: reader.position, field: "label of a known event")
       }
-      let entry = found != SlotPages.none ? found : makeEntry(hash, label.id.span.bytes)
+      let entry = found != SlotPages.none ? found : makeEntry(label.id)
       _ = keep(entry, value: label.value, knownAt: label.knownAt, offset: label.offset)
     }
   }
 
-  /// nil if the id is there already.
-  private func newEntry(_ id: [UInt8]) -> UInt32? {
-    let hash = Hash64.hash(id.span.bytes)
-    guard find(hash, id.span.bytes) == SlotPages.none else { return nil }
-    return makeEntry(hash, id.span.bytes)
+  private func find(_ id: [UInt8]) -> UInt32 {
+    // SAFETY: the bytes of an array of bytes, lent for the calls.
+    unsafe find(Hash64.hash(id.span.bytes), id.span.bytes)
+  }
+
+  private func makeEntry(_ id: [UInt8]) -> UInt32 {
+    // SAFETY: as above.
+    unsafe makeEntry(Hash64.hash(id.span.bytes), id.span.bytes)
   }
 
   private var shape: [Int] {

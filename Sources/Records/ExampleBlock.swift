@@ -1,5 +1,5 @@
 /// How an example came to be.
-public enum ExampleKind: UInt8, Sendable, CaseIterable {
+public enum ExampleKind: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   /// The first label of its event.
   case matured = 0
   /// A later label of another value for an event that has been settled.

@@ -68,7 +68,8 @@ enum LearningEnvelope {
 
   static func close(_ start: Int, in writer: inout ByteWriter) {
     let body = start + byteCount
-    let crc = CRC32C.of(writer.bytes.span.extracting(body..<writer.count).bytes)
+    // SAFETY: the range is checked, and the span is lent for the call alone.
+    let crc = unsafe CRC32C.of(writer.bytes.span.bytes.extracting(body..<writer.count))
     for index in 0..<4 {
       writer.bytes[start + 8 + index] = UInt8(truncatingIfNeeded: crc >> UInt32(8 * index))
     }
@@ -90,7 +91,9 @@ enum LearningEnvelope {
       throw FormatError(.invalidValue, at: 6, field: "reserved")
     }
     let stored = try reader.read(UInt32.self, "crc32c")
-    guard CRC32C.of(bytes.span.extracting(byteCount..<bytes.count).bytes) == stored else {
+    // SAFETY: as above.
+    let crc = unsafe CRC32C.of(bytes.span.bytes.extracting(byteCount..<bytes.count))
+    guard crc == stored else {
       throw FormatError(.badChecksum, at: 8, field: "crc32c")
     }
     return kind
