@@ -1,0 +1,96 @@
+import Features
+
+/// What came of reading a configuration: the settings if nothing is wrong, and everything there is to say.
+public struct LoadedPipeline: Sendable {
+  /// Nil if there is an error among the faults.
+  public var settings: PipelineSettings?
+  /// Errors and warnings, in reading order.
+  public var faults: [ConfigurationFault]
+  /// Every value with its origin, defaults included; nil where no file could be read.
+  public var effective: ConfigurationItem?
+
+  public var errors: [ConfigurationFault] { faults.filter { !$0.code.isWarning } }
+
+  /// The settings, or all that is wrong.
+  public func get() throws(ConfigurationFaults) -> PipelineSettings {
+    guard let settings else { throw ConfigurationFaults(errors) }
+    return settings
+  }
+}
+
+/// Reads configurations: files, then variables, then overrides; the later wins, mappings merge key by key.
+public enum PipelineLoader {
+  /// - Parameters:
+  ///   - files: in order, at least one.
+  ///   - overrides: `path=value`, in order.
+  public static func load(
+    files: [String], overrides: [String] = [], surroundings: Surroundings = .process()
+  ) -> LoadedPipeline {
+    precondition(!files.isEmpty, "a configuration needs a file")
+    var faults: [ConfigurationFault] = []
+    var tree: YAMLNode?
+    for file in files {
+      let source = Place.Source.file(file)
+      switch surroundings.read(file) {
+      case .failure(let error):
+        faults.append(
+          ConfigurationFault(
+            .unreadableFile, at: Place(source), "the file cannot be read: \(error.reason)"))
+      case .success(let bytes):
+        let (node, problems) = YAMLReader.read(bytes, source: source)
+        faults += problems
+        guard var node else {
+          if problems.isEmpty {
+            faults.append(ConfigurationFault(.wrongType, at: Place(source), "the file is empty"))
+          }
+          continue
+        }
+        guard case .mapping = node.content else {
+          faults.append(
+            ConfigurationFault(
+              .wrongType, at: node.place, "a configuration is a mapping, not \(node.kindName)"))
+          continue
+        }
+        Substitution.fill(&node, from: surroundings.variables, faults: &faults)
+        if tree == nil { tree = node } else { tree?.merge(node) }
+      }
+    }
+    // Where a file could not be read whole, what it would have said is unknown: more faults would be guesses.
+    guard var tree, !faults.contains(where: { Self.hidesMore.contains($0.code) }) else {
+      return LoadedPipeline(settings: nil, faults: faults, effective: nil)
+    }
+    Overrides.apply(variables: surroundings.variables, to: &tree, faults: &faults)
+    for assignment in overrides { Overrides.apply(assignment: assignment, to: &tree, faults: &faults) }
+
+    var reader = ConfigurationReader(surroundings: surroundings)
+    let root = reader.read(tree)
+    faults += reader.faults
+    var builder = SettingsBuilder(root: root, surroundings: surroundings)
+    let settings = builder.build()
+    faults += builder.faults
+
+    let files = Dictionary(uniqueKeysWithValues: Set(files).map { ($0, files.firstIndex(of: $0)!) })
+    faults.sort { order($0, files) < order($1, files) }
+    let failed = faults.contains { !$0.code.isWarning }
+    return LoadedPipeline(settings: failed ? nil : settings, faults: faults, effective: root)
+  }
+
+  private static let hidesMore: Set<FaultCode> = [
+    .unreadableFile, .syntax, .invalidText, .unsupportedYAML, .tooLarge,
+  ]
+
+  /// Files in their order, then variables, overrides and defaults.
+  private static func order(
+    _ fault: ConfigurationFault, _ files: [String: Int]
+  ) -> (Int, String, Int, Int, String, String) {
+    let rank: Int
+    let name: String
+    switch fault.place.source {
+    case .file(let path): (rank, name) = (files[path] ?? 0, "")
+    case .environment(let variable): (rank, name) = (1 << 20, variable)
+    case .override(let path): (rank, name) = (1 << 21, path)
+    case .standard: (rank, name) = (1 << 22, "")
+    }
+    return (rank, name, fault.place.line, fault.place.column, fault.code.rawValue, fault.path)
+  }
+}
