@@ -2,7 +2,7 @@ import Records
 
 // Format 1 of a contender's state, little-endian:
 //   u8 format = 1, u32 ModelsVersion, u8 kind (0 linear, 1 base rate), u64 shape
-//   f32 a, f32 b (calibration; 1 and 0 where none learnt)
+//   f32 a, f32 b, f32 sum of squared gradients of a, of b (calibration; 1, 0, 0, 0 where none learnt)
 //   base rate: f64 positives, f64 total
 //   linear:    runs of touched slots in rising order: varint untouched slots before it,
 //              varint length >= 1, then that many (f32 z, f32 n); a length of 0 ends them.
@@ -29,6 +29,8 @@ extension Contender {
     writer.write(shape)
     writer.write(calibration.a)
     writer.write(calibration.b)
+    writer.write(calibration.aSquares)
+    writer.write(calibration.bSquares)
     guard isLinear else {
       writer.write(baseRate.positives)
       writer.write(baseRate.total)
@@ -91,7 +93,9 @@ extension Contender {
       throw FormatError(.invalidValue, at: at, field: "shape")
     }
     at = reader.position
-    let platt = PlattScaling(a: try reader.readFloat("a"), b: try reader.readFloat("b"))
+    let platt = PlattScaling(
+      a: try reader.readFloat("a"), b: try reader.readFloat("b"),
+      aSquares: try reader.readFloat("a squares"), bSquares: try reader.readFloat("b squares"))
     guard platt.isValid else { throw FormatError(.invalidValue, at: at, field: "calibration") }
     if !isLinear {
       at = reader.position
@@ -134,5 +138,8 @@ extension Contender {
 
 extension PlattScaling {
   /// Whether `learn` could have left these values.
-  var isValid: Bool { a >= 0.05 && a <= 20 && b >= -10 && b <= 10 }
+  var isValid: Bool {
+    a >= 0.05 && a <= 20 && b >= -10 && b <= 10 && aSquares >= 0 && aSquares <= Self.squaresMax
+      && bSquares >= 0 && bSquares <= Self.squaresMax
+  }
 }

@@ -7,7 +7,7 @@ public struct FTRLSettings: Hashable, Sendable {
   public var beta: Float
   public var l1: Float
   public var l2: Float
-  public init(alpha: Float = 0.05, beta: Float = 1, l1: Float = 0, l2: Float = 1e-6) {
+  public init(alpha: Float = 0.08, beta: Float = 1, l1: Float = 0, l2: Float = 0) {
     self.alpha = alpha
     self.beta = beta
     self.l1 = l1

@@ -7,15 +7,13 @@ import Records
 /// are then shifts of that integer. What is smaller than 2^-24 is zero, which both signs share.
 enum Grid {
   /// Knots an octave, as powers of two, of the hat functions.
-  static let coarseBits: UInt32 = 1
+  static let coarseBits: UInt32 = 0
   static let fineBits: UInt32 = 4
   /// Cells an octave of the tokens that are crossed.
   static let cellBits: UInt32 = 1
   static let inputsPerNumber = 4
   static let missingCode: UInt64 = 0x6d69_7373_696e_6721
   private static let origin: UInt32 = (127 - 24) << 23
-
-  static func scale(width: Int) -> Float { 1 }
 
   @inline(__always)
   private static func position(_ x: Float) -> UInt32 {
@@ -40,22 +38,27 @@ enum Grid {
   /// Writes the hats around `x` at both resolutions from place `at`; returns the place behind them.
   @inline(__always)
   static func encode(
-    _ x: Float, key: UInt64, shift: UInt64, scale: Float, into inputs: InputBuffer, at: Int
+    _ x: Float, key: UInt64, shift: UInt64, into inputs: InputBuffer, at: Int
   ) -> Int {
-    var count = at
+    hat(x, bits: coarseBits, key: key, shift: shift, into: inputs, at: at)
+    hat(x, bits: fineBits, key: key, shift: shift, into: inputs, at: at &+ 2)
+    return at &+ 4
+  }
+
+  @inline(__always)
+  private static func hat(
+    _ x: Float, bits: UInt32, key: UInt64, shift: UInt64, into inputs: InputBuffer, at: Int
+  ) {
     let place = position(x)
-    for bits in [coarseBits, fineBits] {
-      let drop = 23 &- bits
-      let knot = place &>> drop
-      let part = Float(place & ((1 &<< drop) &- 1)) * Float(bitPattern: (127 &- drop) << 23)
-      inputs.slots[count] = UInt32(
-        truncatingIfNeeded: RowEncoder.mix(key, code(knot, x, bits)) &>> shift)
-      inputs.values[count] = (1 - part) * scale
-      inputs.slots[count &+ 1] = UInt32(
-        truncatingIfNeeded: RowEncoder.mix(key, code(knot &+ 1, x, bits)) &>> shift)
-      inputs.values[count &+ 1] = part * scale
-      count &+= 2
-    }
-    return count
+    let drop = 23 &- bits
+    let knot = place &>> drop
+    // 2^-drop as a float turns the low bits into the part of the way to the next knot, exactly.
+    let part = Float(place & ((1 &<< drop) &- 1)) * Float(bitPattern: (127 &- drop) << 23)
+    inputs.slots[at] = UInt32(
+      truncatingIfNeeded: RowEncoder.mix(key, code(knot, x, bits)) &>> shift)
+    inputs.values[at] = 1 - part
+    inputs.slots[at &+ 1] = UInt32(
+      truncatingIfNeeded: RowEncoder.mix(key, code(knot &+ 1, x, bits)) &>> shift)
+    inputs.values[at &+ 1] = part
   }
 }

@@ -1,31 +1,5 @@
 import Records
 
-/// The inputs of one encoded row, and the room a learner works in.
-///
-/// Shapes:   `slots[i]`, `values[i]` for i below the count that `RowEncoder.encode` returned.
-/// Threads:  owned by one thread at a time.
-final class InputBuffer {
-  let width: Int
-  let slots: FixedBuffer<UInt32>
-  let values: FixedBuffer<Float>
-  /// Per column of the encoder the token that crosses are made of.
-  let tokens: FixedBuffer<UInt64>
-  /// Learner's room: z, n, w of each input.
-  let z: FixedBuffer<Float>
-  let n: FixedBuffer<Float>
-  let w: FixedBuffer<Float>
-
-  init(width: Int, columns: Int) {
-    self.width = width
-    slots = FixedBuffer(repeating: 0, count: width)
-    values = FixedBuffer(repeating: 0, count: width)
-    tokens = FixedBuffer(repeating: 0, count: columns)
-    z = FixedBuffer(repeating: 0, count: width)
-    n = FixedBuffer(repeating: 0, count: width)
-    w = FixedBuffer(repeating: 0, count: width)
-  }
-}
-
 /// Row to learner inputs: hashed, scale-free, without any state, so lane and fold cannot disagree.
 ///
 /// A category is one input of value 1. A number becomes hat functions over a fixed signed grid whose
@@ -35,7 +9,7 @@ final class InputBuffer {
 /// Every pair of columns is crossed when asked, numbers by their coarse cell.
 ///
 /// Shapes:   at most `width` inputs a row; input 0 is the bias, in a slot of its own behind the table.
-/// Units:    values lie in [-1, 1], scaled by `scale`.
+/// Units:    values lie in [0, 1]; crosses count `crossValue`, since a row has many more of them.
 /// Cost:     about 1 ns an input, no allocation.
 /// Errors:   none; a column that the row lacks is missing in every row, a non-finite number is too.
 /// Threads:  immutable after `init`.
@@ -51,13 +25,13 @@ final class RowEncoder: @unchecked Sendable {
     var key: UInt64
   }
 
+  static let crossValue: Float = 0.5
+
   let slotCount: Int
   let width: Int
   let columnCount: Int
   /// Identity of everything that decides what the slots mean.
   let fingerprint: UInt64
-  /// What every input value is multiplied with, so that wide rows do not learn faster than narrow ones.
-  let scale: Float
   private let columns: FixedBuffer<Column>
   private let crosses: Bool
   private let shift: UInt64
@@ -87,7 +61,6 @@ final class RowEncoder: @unchecked Sendable {
     if settings.crosses { width += columnCount * (columnCount - 1) / 2 }
     self.width = width
     self.fingerprint = fingerprint
-    scale = Grid.scale(width: width)
   }
 
   /// Two well-mixed words to one, through all 128 bits of their product.
@@ -102,11 +75,10 @@ final class RowEncoder: @unchecked Sendable {
     let numberCount = rows.schema.numberCount
     let categoryCount = rows.schema.categoryCount
     let missingBase = slot * rows.schema.columns.count
-    let scale = self.scale
     let shift = self.shift
     precondition(inputs.width >= width && inputs.tokens.count >= columnCount, "buffer too small")
     inputs.slots[0] = UInt32(truncatingIfNeeded: slotCount)
-    inputs.values[0] = scale
+    inputs.values[0] = 1
     var count = 1
     var tokenCount = 0
     for index in 0..<columnCount {
@@ -119,7 +91,7 @@ final class RowEncoder: @unchecked Sendable {
       } else if column.isNumber {
         let x = rows.numbers[slot * numberCount + column.place]
         token = Self.mix(column.key, Grid.cell(x))
-        count = Grid.encode(x, key: column.key, shift: shift, scale: scale, into: inputs, at: count)
+        count = Grid.encode(x, key: column.key, shift: shift, into: inputs, at: count)
         inputs.tokens[tokenCount] = token
         tokenCount &+= 1
         continue
@@ -127,7 +99,7 @@ final class RowEncoder: @unchecked Sendable {
         token = Self.mix(column.key, rows.categories[slot * categoryCount + column.place])
       }
       inputs.slots[count] = UInt32(truncatingIfNeeded: token &>> shift)
-      inputs.values[count] = scale
+      inputs.values[count] = 1
       count &+= 1
       inputs.tokens[tokenCount] = token
       tokenCount &+= 1
@@ -138,7 +110,7 @@ final class RowEncoder: @unchecked Sendable {
         for b in (a + 1)..<tokenCount {
           let hash = Self.mix(first, inputs.tokens[b])
           inputs.slots[count] = UInt32(truncatingIfNeeded: hash &>> shift)
-          inputs.values[count] = scale
+          inputs.values[count] = Self.crossValue
           count &+= 1
         }
       }
