@@ -14,6 +14,8 @@ struct CompressedTable: ~Copyable {
 
   let weights: FixedBuffer<Int8>
   let scales: FixedBuffer<Float>
+  /// The weights of the block being written.
+  private let room = FixedBuffer<Float>(repeating: 0, count: blockSlots)
 
   init(slotCount: Int) {
     precondition(slotCount % Self.blockSlots == 0)
@@ -36,20 +38,18 @@ struct CompressedTable: ~Copyable {
   func quantise(block: Int, from learner: borrowing FTRLLearner) {
     let start = block << Self.blockBits
     var largest: Float = 0
-    for slot in start..<(start + Self.blockSlots) {
-      largest = max(largest, learner.weight(slot: slot).magnitude)
+    for index in 0..<Self.blockSlots {
+      let w = learner.weight(slot: start + index)
+      room[index] = w
+      largest = max(largest, w.magnitude)
     }
     let scale = largest / 127
-    scales[block] = scale
-    // A scale that underflowed to zero or a subnormal would not divide well; such weights are nothing.
-    if scale < .leastNormalMagnitude {
-      scales[block] = 0
-      for slot in start..<(start + Self.blockSlots) { weights[slot] = 0 }
-      return
-    }
-    for slot in start..<(start + Self.blockSlots) {
-      let q = Self.roundHalfEven(learner.weight(slot: slot) / scale)
-      weights[slot] = Int8(max(-127, min(127, q)))
+    // Weights whose scale would be subnormal are nothing, and would not divide well.
+    let isNothing = scale < .leastNormalMagnitude
+    scales[block] = isNothing ? 0 : scale
+    for index in 0..<Self.blockSlots {
+      let q = isNothing ? 0 : Self.roundHalfEven(room[index] / scale)
+      weights[start + index] = Int8(max(-127, min(127, q)))
     }
   }
 

@@ -111,8 +111,8 @@ extension Contender {
     var isFirst = true
     while true {
       at = reader.position
-      let gap = try reader.readVarint("gap")
-      let length = try reader.readVarint("run")
+      let gap = try reader.readShortestVarint("gap")
+      let length = try reader.readShortestVarint("run")
       if length == 0 {
         guard gap == 0 else { throw FormatError(.invalidValue, at: at, field: "end") }
         return (platt, BaseRate())
@@ -141,5 +141,20 @@ extension PlattScaling {
   var isValid: Bool {
     a >= 0.05 && a <= 20 && b >= -10 && b <= 10 && aSquares >= 0 && aSquares <= Self.squaresMax
       && bSquares >= 0 && bSquares <= Self.squaresMax
+  }
+}
+
+extension ByteReader {
+  /// A varint without needless bytes, so that one state has one encoding.
+  fileprivate mutating func readShortestVarint(
+    _ field: StaticString
+  ) throws(FormatError) -> UInt64 {
+    let at = position
+    let value = try readVarint(field)
+    let bits = max(1, UInt64.bitWidth - value.leadingZeroBitCount)
+    guard position - at == (bits + 6) / 7 else {
+      throw FormatError(.invalidValue, at: at, field: field)
+    }
+    return value
   }
 }

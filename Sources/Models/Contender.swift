@@ -25,7 +25,9 @@ public final class Contender {
   private let dirtyBlocks: FixedBuffer<UInt32>
   private var dirtyCount = 0
 
+  /// Errors: settings that are not `isValid` are a programmer error and stop the process.
   public init(settings: ContenderSettings, rowSchema: RowSchema) {
+    precondition(settings.isValid, "settings out of range")
     self.settings = settings
     let slots: Int
     switch settings.kind {

@@ -50,7 +50,7 @@ struct FTRLLearner: ~Copyable {
 
   /// Sum of w x over the first `count` inputs: four partial sums, input i into sum i mod 4.
   ///
-  /// Leaves z, n and w of each input in `inputs`, for `update`. Only input 0 may be the bias.
+  /// Leaves z, n, its root and w of each input in `inputs`, for `update`. Only input 0 may be the bias.
   func margin(_ inputs: InputBuffer, count: Int) -> Float {
     guard count > 0 else { return 0 }
     inputs.pad(from: count)
@@ -68,7 +68,9 @@ struct FTRLLearner: ~Copyable {
     while index < count {
       let z = inputs.z.quad(index)
       let magnitude = z.replacing(with: -z, where: z .< 0) - l1
-      let size = magnitude / ((beta + inputs.n.quad(index).squareRoot()) * inverse + l2)
+      let root = inputs.n.quad(index).squareRoot()
+      inputs.root.setQuad(index, root)
+      let size = magnitude / ((beta + root) * inverse + l2)
       var w = (-size).replacing(with: size, where: z .< 0)
       w.replace(with: 0, where: magnitude .<= 0)
       if index == 0 && Int(inputs.slots[0]) >= biasSlot {
@@ -99,9 +101,10 @@ struct FTRLLearner: ~Copyable {
     while index < count {
       let n = inputs.n.quad(index)
       let g = gradient * inputs.values.quad(index)
-      let room = pointwiseMax(most - n, .zero)
-      let growth = pointwiseMin(g * g, room)
-      let sigma = ((n + growth).squareRoot() - n.squareRoot()) * inverse
+      let room = (most - n).replacing(with: 0, where: n .> most)
+      let square = g * g
+      let growth = square.replacing(with: room, where: square .> room)
+      let sigma = ((n + growth).squareRoot() - inputs.root.quad(index)) * inverse
       inputs.z.setQuad(index, g - sigma * inputs.w.quad(index))
       inputs.n.setQuad(index, growth)
       index &+= 4
@@ -110,7 +113,8 @@ struct FTRLLearner: ~Copyable {
       let slot = Int(inputs.slots[index])
       let state = table[slot]
       let next = state + SIMD2(inputs.z[index], inputs.n[index])
-      guard next.x.isFinite, next.y.isFinite, next != state else { continue }
+      // Only finite numbers leave zero when taken from themselves.
+      guard next - next == .zero, next != state else { continue }
       table[slot] = next
       touch(slot)
     }

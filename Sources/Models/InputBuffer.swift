@@ -11,9 +11,10 @@ final class InputBuffer {
   let values: FixedBuffer<Float>
   /// Per present column of the encoder the token that crosses are made of.
   let tokens: FixedBuffer<UInt64>
-  /// Learner's room: z, n and w of each input, later their steps.
+  /// Learner's room: z, n, sqrt(n) and w of each input; z and n become their steps.
   let z: FixedBuffer<Float>
   let n: FixedBuffer<Float>
+  let root: FixedBuffer<Float>
   let w: FixedBuffer<Float>
 
   init(width: Int, columns: Int) {
@@ -24,6 +25,7 @@ final class InputBuffer {
     tokens = FixedBuffer(repeating: 0, count: columns)
     z = FixedBuffer(repeating: 0, count: padded)
     n = FixedBuffer(repeating: 0, count: padded)
+    root = FixedBuffer(repeating: 0, count: padded)
     w = FixedBuffer(repeating: 0, count: padded)
   }
 

@@ -11,7 +11,8 @@ import Records
 /// Shapes:   at most `width` inputs a row; input 0 is the bias, in a slot of its own behind the table.
 /// Units:    values lie in [0, 1]; crosses count `crossValue`, since a row has many more of them.
 /// Cost:     about 1 ns an input, no allocation.
-/// Errors:   none; a column that the row lacks is missing in every row, a non-finite number is too.
+/// Errors:   none; a column that the row lacks is missing in every row, a number that is
+///           not finite falls into an outermost cell.
 /// Threads:  immutable after `init`.
 /// Source:   hashing trick: Weinberger et al., ICML 2009; mixing by full-width multiplication: Wang Yi, wyhash.
 // Invariant: all stored fields are `let` and their memory is written in `init` only.
