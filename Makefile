@@ -1,0 +1,45 @@
+# The two commands of a newcomer: `make demo` and `make test`. Each installs what is missing and builds what is stale.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON := .venv/bin/python
+MILLRACE := .build/release/millrace
+JANUARY := .build/play/flights-january.ndjson
+export MILLRACE_NOIDA_DB := $(CURDIR)/.venv/noida-db
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help deps build demo test bench clean
+
+help:
+	@printf '%s\n' \
+	  'make demo    the flagship, live: real flights, a poisoning, a rollback; about three minutes after the build' \
+	  '             KAFKA_BOOTSTRAP=host:port make demo does the same on your Kafka' \
+	  'make test    all tests' \
+	  'make build   the release binary, $(MILLRACE)' \
+	  'make bench   the figures of the README' \
+	  'make deps    only install what is missing (apt, a private .venv)' \
+	  'make clean   remove what was built and installed here'
+
+deps:
+	@deploy/tools/deps.sh
+
+build: deps
+	@printf '== building %s (release)\n' $(MILLRACE) >&2
+	@swift build -c release --product millrace
+
+demo: build
+	@$(PYTHON) deploy/demo/demo.py --millrace $(MILLRACE)
+
+test: deps
+	@$(PYTHON) deploy/tools/run_tests.py
+
+$(JANUARY): deploy/pipelines/flight-delay/play.py deploy/pipelines/playfile.py
+	@mkdir -p $(@D)
+	@$(PYTHON) $< --source january --out $@
+
+bench: build $(JANUARY)
+	@$(MILLRACE) bench --config deploy/pipelines/flight-delay/pipeline.yaml --play $(JANUARY)
+
+clean:
+	@rm -rf .build .venv .demo

@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+"""Runs all tests, each stage under a time limit, and closes with one line `N passed, M failed` (and what was skipped).
+
+Stages: the Python checks of topics and play files, then `swift build --build-tests` and `swift test`. Standard library only.
+"""
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PYTHON_SECONDS, BUILD_SECONDS, SWIFT_SECONDS = 300, 3600, 1500
+# Swift Testing: `✔ Test "name" passed after …`, `✘ Test name() failed after …`, `➜ Test name() skipped…`; suites and the summary are no tests.
+SWIFT_LINE = re.compile(r"^[^\w\s]\s+Test (?!run with|case |.* recorded an issue).+ (?:(?P<end>passed|failed) after [0-9.]+ seconds|skipped(?:\.|:|$))")
+
+
+def run(command, seconds, on_line):
+    """Exit status of the command, 124 where it ran out of time; each line of its output goes to `on_line`. What it started is ended with it."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+    timed_out = []
+
+    def give_up(*_):
+        timed_out.append(True)
+        os.killpg(process.pid, signal.SIGKILL)
+
+    previous = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        for line in process.stdout:
+            on_line(line.rstrip("\n"))
+        status = process.wait()
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+    if timed_out:
+        print(f"error: no end after {seconds} s, killed: {' '.join(command)}", flush=True)
+        return 124
+    return status
+
+
+def say(text):
+    print(f"== {text}", file=sys.stderr, flush=True)
+
+
+def main():
+    passed = failed = 0
+    skipped, broken = [], []
+    started = time.monotonic()
+
+    say("Python checks: topics and play files")
+    python = []
+    status = run([sys.executable, "-m", "unittest", "discover", "-v", "-s", "Tests/TopicsTests"], PYTHON_SECONDS, python.append)
+    ran = next((int(m[1]) for line in reversed(python) if (m := re.match(r"Ran (\d+) test", line))), 0)
+    missed = len([line for line in python if re.match(r"(FAIL|ERROR): ", line) and "[" not in line]) or (status != 0)
+    for line in python:
+        if " ... skipped " in line:
+            skipped.append(line)
+    if status:
+        print("\n".join(python), flush=True)
+    failed += int(missed)
+    passed += max(0, ran - len([line for line in python if " ... skipped " in line]) - int(missed))
+
+    say("building tests")
+    last = [0.0]
+
+    def progress(line):
+        if re.search(r"(error|warning):", line):
+            print(line, flush=True)
+        elif time.monotonic() - last[0] > 5 and line.startswith("["):
+            last[0] = time.monotonic()
+            print(line[:150], flush=True)
+
+    if status := run(["swift", "build", "--build-tests"], BUILD_SECONDS, progress):
+        broken.append(f"swift build --build-tests ended with {status}")
+    else:
+        say("swift test")
+
+        def result(line):
+            nonlocal passed, failed
+            if found := SWIFT_LINE.match(line):
+                if found["end"] == "passed":
+                    passed += 1
+                    if time.monotonic() - last[0] > 5:
+                        last[0] = time.monotonic()
+                        print(f"   {passed} passed, {failed} failed so far", flush=True)
+                    return
+                if found["end"] == "failed":
+                    failed += 1
+                else:
+                    skipped.append(line)
+            if not re.match(r"^(◇|\S?\s*$|\[\d+/\d+\]|Building for|Build complete)", line) and not re.match(r"^✔ (Suite|Test case)", line):
+                print(line, flush=True)
+
+        before = passed + failed
+        if (status := run(["swift", "test", "--skip-build"], SWIFT_SECONDS, result)) and not failed:
+            broken.append(f"swift test ended with {status}")
+        if passed + failed == before:
+            broken.append("swift test ran no test")
+
+    for line in skipped:
+        print(f"skipped: {line.strip()}")
+    for line in broken:
+        print(f"error: {line}")
+    failed += len(broken)
+    say(f"took {time.monotonic() - started:.0f} s")
+    print(f"{passed} passed, {failed} failed" + (f", {len(skipped)} skipped" if skipped else ""), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
