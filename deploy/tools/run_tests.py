@@ -15,6 +15,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 PYTHON_SECONDS, BUILD_SECONDS, SWIFT_SECONDS = 300, 3600, 1500
 # Swift Testing: `✔ Test "name" passed after …`, `✘ Test name() failed after …`, `➜ Test name() skipped…`; suites and the summary are no tests.
 SWIFT_LINE = re.compile(r"^[^\w\s]\s+Test (?!run with|case |.* recorded an issue).+ (?:(?P<end>passed|failed) after [0-9.]+ seconds|skipped(?:\.|:|$))")
+# What says nothing new: starts, suites that passed, builds, and the empty run of the other test library.
+NOISE = re.compile(r"^(◇|↳|✔ (Suite|Test case)|\S?\s*$|\[\d+/\d+\]|Build|Test Suite '(All tests|debug\.xctest|Selected tests)'|\s+Executed 0 tests| to \".*\" (started|passed)|.* to \".*\" started\.$)")
 
 
 def run(command, seconds, on_line):
@@ -95,7 +97,7 @@ def main():
                     failed += 1
                 else:
                     skipped.append(line)
-            if not re.match(r"^(◇|\S?\s*$|\[\d+/\d+\]|Building for|Build complete)", line) and not re.match(r"^✔ (Suite|Test case)", line):
+            if not NOISE.match(line):
                 print(line, flush=True)
 
         before = passed + failed
