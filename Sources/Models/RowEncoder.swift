@@ -105,17 +105,31 @@ final class RowEncoder: @unchecked Sendable {
       inputs.tokens[tokenCount] = token
       tokenCount &+= 1
     }
-    if crosses && tokenCount > 1 {
-      for a in 0..<(tokenCount - 1) {
-        let first = inputs.tokens[a]
-        for b in (a + 1)..<tokenCount {
-          let hash = Self.mix(first, inputs.tokens[b])
-          inputs.slots[count] = UInt32(truncatingIfNeeded: hash &>> shift)
-          inputs.values[count] = Self.crossValue
-          count &+= 1
+    return crosses ? cross(inputs, tokens: tokenCount, from: count) : count
+  }
+
+  /// Writes one input for every pair of the first `tokens` tokens, from place `count` on.
+  @inline(__always)
+  private func cross(_ inputs: InputBuffer, tokens: Int, from count: Int) -> Int {
+    let end = count + tokens * (tokens - 1) / 2
+    precondition(end <= inputs.width && tokens <= inputs.tokens.count, "buffer too small")
+    let shift = self.shift
+    unsafe inputs.tokens.withElements { token in
+      unsafe inputs.slots.withElements { slots in
+        // SAFETY: a and b lie below `tokens`, and as many pairs as `end - count` are written; both
+        // bounds were checked against the buffers.
+        let from = token.baseAddress!
+        var to = unsafe slots.baseAddress! + count
+        for a in 0..<max(tokens - 1, 0) {
+          let first = unsafe from[a]
+          for b in (a &+ 1)..<tokens {
+            unsafe to.pointee = UInt32(truncatingIfNeeded: Self.mix(first, unsafe from[b]) &>> shift)
+            unsafe to += 1
+          }
         }
       }
     }
-    return count
+    for at in count..<max(end, count) { inputs.values[at] = Self.crossValue }
+    return max(end, count)
   }
 }
