@@ -1,3 +1,4 @@
+import Features
 import Pipeline
 import Testing
 
@@ -16,6 +17,12 @@ import Testing
       files: [path(name)] + (over == nil ? [] : ["over.yaml"]), surroundings: surroundings)
   }
 
+  /// Rules of the system's own time zone files.
+  static func zone(_ name: String) -> TimeZoneRules? {
+    guard case .success(let bytes) = Surroundings.readFile("/usr/share/zoneinfo/\(name)") else { return nil }
+    return try? TimeZoneRules(tzif: bytes)
+  }
+
   @Test(arguments: ["flight-delay", "card-fraud"])
   func `a pipeline that ships has no error`(_ name: String) throws {
     let loaded = Self.load(name)
@@ -24,6 +31,10 @@ import Testing
     #expect(settings.name == name)
     #expect(settings.learning.contenders.count == 3)
     #expect(settings.features.labelInput == 2)
+    switch FeaturePlan.compile(settings.features, zones: Self.zone) {
+    case .success(let plan): #expect(plan.rowSchema.columns.count == settings.features.features.count)
+    case .failure(let faults): Issue.record("\(faults)")
+    }
   }
 
   @Test func `what belongs to one run is laid over in JSON`() throws {

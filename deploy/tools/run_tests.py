@@ -22,18 +22,22 @@ NOISE = re.compile(r"^(◇|↳|✔ (Suite|Test case)|\S?\s*$|\[\d+/\d+\]|Build|T
 def run(command, seconds, on_line):
     """Exit status of the command, 124 where it ran out of time; each line of its output goes to `on_line`. What it started is ended with it."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
-    timed_out = []
 
     def give_up(*_):
-        timed_out.append(True)
-        os.killpg(process.pid, signal.SIGKILL)
+        raise TimeoutError
 
     previous = signal.signal(signal.SIGALRM, give_up)
     signal.alarm(seconds)
     try:
         for line in process.stdout:
             on_line(line.rstrip("\n"))
-        status = process.wait()
+        return process.wait()
+    except TimeoutError:
+        # Why not read on to the end: a process that a test left behind may hold the pipe open for ever.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        print(f"error: no end after {seconds} s, killed: {' '.join(command)}", flush=True)
+        return 124
     except KeyboardInterrupt:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait()
@@ -41,10 +45,7 @@ def run(command, seconds, on_line):
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, previous)
-    if timed_out:
-        print(f"error: no end after {seconds} s, killed: {' '.join(command)}", flush=True)
-        return 124
-    return status
+
 
 
 def say(text):
