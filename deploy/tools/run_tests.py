@@ -47,7 +47,6 @@ def run(command, seconds, on_line):
         signal.signal(signal.SIGALRM, previous)
 
 
-
 def say(text):
     print(f"== {text}", file=sys.stderr, flush=True)
 
