@@ -22,6 +22,8 @@ public struct ConfigurationItem: Sendable {
   public var place: Place
   /// Path of keys, such as `inputs.schedules.topic` or `features[2].expr`.
   public var path: String
+  /// Columns from the place to the first character of a text; nil where they do not run side by side.
+  public var textOffset: Int?
 
   // The accessors below give a neutral value where a fault was reported: settings made from it are
   // never handed out, and other faults can still be found.
@@ -88,6 +90,15 @@ public struct ConfigurationItem: Sendable {
     return here
   }
 
+  /// Every single value, lists of them whole, in the table's order.
+  public func leaves() -> [ConfigurationItem] {
+    switch content {
+    case .record(let members): members.flatMap { $0.item.leaves() }
+    case .list(let items) where items.contains { !$0.members.isEmpty }: items.flatMap { $0.leaves() }
+    default: [self]
+    }
+  }
+
   /// The whole as YAML that reads back to itself; with `origin`, each value is followed by where it comes from.
   public func yaml(origin: Bool = false) -> String {
     var out = ""
@@ -105,7 +116,8 @@ public struct ConfigurationItem: Sendable {
 
   private func writeValue(into out: inout String, indent: Int, origin: Bool) {
     switch content {
-    case .record(let members) where !members.isEmpty:
+    // A field's type is one thing, however it was written.
+    case .record(let members) where !members.isEmpty && !path.contains(".fields."):
       out += "\n"
       write(into: &out, indent: indent + 2, origin: origin)
     case .list(let items) where items.contains { if case .record = $0.content { true } else { false } }:
@@ -128,7 +140,7 @@ public struct ConfigurationItem: Sendable {
     case .integer(let value): String(value)
     case .number(let value): "\(value)"
     case .boolean(let value): String(value)
-    case .duration(let value): Duration10.text(value)
+    case .duration(let value): DurationText.text(value)
     case .secret(let reference): reference.description
     case .list(let items): "[" + items.map(\.inline).joined(separator: ", ") + "]"
     case .record(let members):
@@ -163,7 +175,7 @@ public struct ConfigurationItem: Sendable {
     case .integer(let value): .integer(Int64(value))
     case .number(let value): .number(value)
     case .boolean(let value): .bool(value)
-    case .duration(let value): .string(Duration10.text(value))
+    case .duration(let value): .string(DurationText.text(value))
     case .secret(.file(let name, _)): .object([("file", .string(name))])
     case .secret(.environment(let name)): .object([("env", .string(name))])
     case .list(let items): .array(items.map { $0.json() })

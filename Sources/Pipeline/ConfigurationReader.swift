@@ -35,7 +35,10 @@ struct ConfigurationReader {
   private mutating func read(
     _ node: YAMLNode, as type: ConfigurationType, path: String
   ) -> ConfigurationItem {
-    ConfigurationItem(content: content(node, type, path), place: node.place, path: path)
+    var offset: Int?
+    if case .scalar(let scalar) = node.content { offset = scalar.textOffset }
+    return ConfigurationItem(
+      content: content(node, type, path), place: node.place, path: path, textOffset: offset)
   }
 
   private mutating func content(
@@ -138,7 +141,7 @@ struct ConfigurationReader {
       }
       return .number(value)
     case .duration(let bounds):
-      guard let value = Duration10.milliseconds(text) else {
+      guard let value = DurationText.milliseconds(text) else {
         return refuse(
           .wrongType, node, path, "'\(path)' must be a duration, not '\(text)'",
           hint: "a whole number with its unit, such as 100ms, 30s, 10m, 36h or 5d")
@@ -146,7 +149,7 @@ struct ConfigurationReader {
       guard bounds.contains(value) else {
         return refuse(
           .outOfRange, node, path,
-          "'\(path)' must be between \(Duration10.text(bounds.lowerBound)) and \(Duration10.text(bounds.upperBound)), not \(text)")
+          "'\(path)' must be between \(DurationText.text(bounds.lowerBound)) and \(DurationText.text(bounds.upperBound)), not \(text)")
       }
       return .duration(value)
     case .choice(let words, let refused):

@@ -19,7 +19,9 @@ public enum ConfigurationTable {
     key("delivery", .record(delivery), .standard("{}"), "Guarantee and size of commit units."),
     key("checkpoints", .record(checkpoints), .standard("{}"), "Where state is kept between runs."),
     key("worker", .record(worker), .standard("{}"), "This process in the consumer group."),
-    key("max_future", .duration(0...Duration10.milliseconds("3650d")!), .standard("10m"),
+    key("window_keys_max", .integer(1...(1 << 30)), .standard("1048576"),
+      "Keys that one window declaration keeps, per partition; beyond, those longest silent go."),
+    key("max_future", .duration(0...DurationText.milliseconds("3650d")!), .standard("10m"),
       "An event time further ahead of the record's Kafka timestamp makes a dead letter."),
     key("align", .record([
       key("wait", .duration(0...3_600_000), .standard("0s"), "How long the merge still waits for an input that is at its end."),
@@ -62,7 +64,7 @@ public enum ConfigurationTable {
     key("key", .text(.identifier), .optional, "Field that equals the message key."),
     key("id", .text(.identifier), .optional, "Field that names the event; needed where events are scored or labelled."),
     key("event_time", .text(.identifier), .optional, "Field with the event time; without it the Kafka timestamp is taken."),
-    key("late_after", .duration(0...Duration10.milliseconds("365d")!), .standard("0s"),
+    key("late_after", .duration(0...DurationText.milliseconds("365d")!), .standard("0s"),
       "Allowed lateness: the watermark is the largest event time less this."),
     key("record_bytes", .integer(64...16_777_216), .standard("1048576"), "Larger payloads are dead letters."),
     key("fields", .map(.field, names: .identifier), .required,
@@ -76,8 +78,8 @@ public enum ConfigurationTable {
       "Fields that form the key, in this input and by the same names in the scored one."),
     key("value", .expression, .standard(""), "Number that is aggregated; not needed for count and since_last."),
     key("filter", .expression, .standard(""), "Only records for which this is true are counted."),
-    key("sizes", .list(.duration(1...Duration10.milliseconds("3650d")!), atLeast: 1), .required, "Lengths of the windows."),
-    key("pane", .duration(1...Duration10.milliseconds("365d")!), .optional, "Width of a pane, the step in which windows move; derived without it."),
+    key("sizes", .list(.duration(1...DurationText.milliseconds("3650d")!), atLeast: 1), .required, "Lengths of the windows."),
+    key("pane", .duration(1...DurationText.milliseconds("365d")!), .optional, "Width of a pane, the step in which windows move; derived without it."),
     key("aggregates", .list(.choice(
       ["count", "sum", "mean", "std", "min", "max", "last", "since_last"],
       refused: [
@@ -133,7 +135,7 @@ public enum ConfigurationTable {
   private static let labels = [
     key("from", .text(.identifier), .required, "Input that carries the labels; its id names the event."),
     key("target", .expression, .required, "True is the positive class."),
-    key("wait", .duration(1_000...Duration10.milliseconds("3650d")!), .required,
+    key("wait", .duration(1_000...DurationText.milliseconds("3650d")!), .required,
       "Horizon: a label known later than this after its event does not count."),
     key("at_horizon", .choice(["drop", "negative"], refused: [:]), .standard("drop"), "What becomes of events without a label."),
     key("early_max", .integer(0...16_777_216), .standard("65536"), "Labels that may wait for their event, per partition."),

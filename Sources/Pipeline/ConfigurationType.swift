@@ -34,7 +34,7 @@ public indirect enum ConfigurationType: Sendable {
       open ? "number in (\(range.lowerBound), \(range.upperBound))" : "number \(range.lowerBound)…\(range.upperBound)"
     case .boolean: "true | false"
     case .duration(let range):
-      "duration \(Duration10.text(range.lowerBound))…\(Duration10.text(range.upperBound))"
+      "duration \(DurationText.text(range.lowerBound))…\(DurationText.text(range.upperBound))"
     case .choice(let words, _): words.joined(separator: " | ")
     case .secret: "{file: name} | {env: NAME}"
     case .field: "field type"
@@ -138,13 +138,13 @@ public enum TextRule: String, Sendable {
   }
 }
 
-/// Durations as people write them.
-enum Duration10 {
-  static let units: [(name: String, milliseconds: Int64)] = [
+/// Durations as people write them: a whole number and its unit.
+public enum DurationText {
+  private static let units: [(name: String, milliseconds: Int64)] = [
     ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1),
   ]
   /// Milliseconds of `36h`; nil for anything else, signs, blanks and overflow included.
-  static func milliseconds(_ text: String) -> Int64? {
+  public static func milliseconds(_ text: String) -> Int64? {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     guard let count = Int64(digits), let unit = units.first(where: { $0.name == text[digits.endIndex...] })
     else { return nil }
@@ -152,7 +152,7 @@ enum Duration10 {
     return overflow ? nil : product
   }
   /// The shortest text that reads as this many milliseconds.
-  static func text(_ milliseconds: Int64) -> String {
+  public static func text(_ milliseconds: Int64) -> String {
     if milliseconds == 0 { return "0s" }
     for unit in units where milliseconds % unit.milliseconds == 0 {
       return "\(milliseconds / unit.milliseconds)\(unit.name)"

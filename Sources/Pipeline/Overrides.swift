@@ -7,10 +7,12 @@ enum Overrides {
       switch type {
       case .record(let keys):
         for key in keys { walk(key.type, ConfigurationReader.join(path, key.name)) }
-      case .map, .properties, .field, .range: break
+      case .map, .properties, .field, .range, .secret: break
       case .list(let item, _):
         // A list of records has no fixed places; one of words can be given whole.
         if !item.isRecord { found.append((variableName(path), path)) }
+      // Why not the form's version: a file says which form it is written in, nobody else can.
+      case _ where path == "version": break
       default: found.append((variableName(path), path))
       }
     }
@@ -32,8 +34,15 @@ enum Overrides {
       guard let text = present[name] else { continue }
       apply(text, path: path, source: .environment(name), to: &root, faults: &faults)
     }
+    // Other programs may have variables of that prefix; only what looks like a setting is told.
     let known = variables.map(\.name)
+    var sections: [String] = []
+    if case .record(let keys) = ConfigurationTable.root {
+      sections = keys.filter(\.type.isRecord).map { variableName($0.name) + "_" }
+    }
     for name in present.keys.sorted() where name.hasPrefix("MILLRACE_") && !known.contains(name) {
+      let isNear = closestName(to: name.dropFirst(9).description, among: known.map { String($0.dropFirst(9)) }) != nil
+      guard isNear || sections.contains(where: { name.hasPrefix($0) }) else { continue }
       faults.append(
         ConfigurationFault(
           .unknownVariable, at: Place(.environment(name)), "the variable \(name) names no setting",

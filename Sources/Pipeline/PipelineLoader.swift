@@ -6,6 +6,8 @@ public struct LoadedPipeline: Sendable {
   public var settings: PipelineSettings?
   /// Errors and warnings, in reading order.
   public var faults: [ConfigurationFault]
+  /// The windows and features of the settings, compiled; there whenever the settings are.
+  public var plan: FeaturePlan?
   /// Every value with its origin, defaults included; nil where no file could be read.
   public var effective: ConfigurationItem?
 
@@ -57,7 +59,7 @@ public enum PipelineLoader {
     }
     // Where a file could not be read whole, what it would have said is unknown: more faults would be guesses.
     guard var tree, !faults.contains(where: { Self.hidesMore.contains($0.code) }) else {
-      return LoadedPipeline(settings: nil, faults: faults, effective: nil)
+      return LoadedPipeline(settings: nil, faults: faults, plan: nil, effective: nil)
     }
     Overrides.apply(variables: surroundings.variables, to: &tree, faults: &faults)
     for assignment in overrides { Overrides.apply(assignment: assignment, to: &tree, faults: &faults) }
@@ -68,11 +70,61 @@ public enum PipelineLoader {
     var builder = SettingsBuilder(root: root, surroundings: surroundings)
     let settings = builder.build()
     faults += builder.faults
+    let compiled = compile(settings.features, root, faults, surroundings)
+    faults += compiled.faults
 
     let files = Dictionary(uniqueKeysWithValues: Set(files).map { ($0, files.firstIndex(of: $0)!) })
     faults.sort { order($0, files) < order($1, files) }
     let failed = faults.contains { !$0.code.isWarning }
-    return LoadedPipeline(settings: failed ? nil : settings, faults: faults, effective: root)
+    return LoadedPipeline(
+      settings: failed ? nil : settings, faults: faults, plan: failed ? nil : compiled.plan,
+      effective: root)
+  }
+
+  /// Compiles windows, features and target, and brings the plan's faults back to their places.
+  ///
+  /// Not tried where something they are made of could not be read: what is missing would be reported
+  /// a second time as something unknown.
+  private static func compile(
+    _ settings: FeatureSettings, _ root: ConfigurationItem, _ known: [ConfigurationFault],
+    _ surroundings: Surroundings
+  ) -> (plan: FeaturePlan?, faults: [ConfigurationFault]) {
+    let parts = ["inputs", "windows", "features", "predict.on", "labels", "window_keys_max"]
+    let unreadable = known.contains { fault in
+      !fault.code.isWarning && !harmless.contains(fault.code)
+        && parts.contains { fault.path == $0 || fault.path.hasPrefix("\($0).") || fault.path.hasPrefix("\($0)[") }
+    }
+    if unreadable { return (nil, []) }
+    let zones = ZoneFiles(surroundings)
+    switch FeaturePlan.compile(settings, zones: { zones.rules($0) }) {
+    case .success(let plan): return (plan, [])
+    case .failure(let failure):
+      let told = Set(known.map(\.path))
+      return (
+        nil, failure.faults.filter { !told.contains($0.path) }.map { placed($0, in: root) }
+      )
+    }
+  }
+
+  /// Faults that leave inputs, windows and features as they were declared.
+  private static let harmless: Set<FaultCode> = [
+    .unknownKey, .duplicateName, .topicTwice, .scopeUnstated,
+  ]
+
+  private static func placed(
+    _ fault: FeatureFault, in root: ConfigurationItem
+  ) -> ConfigurationFault {
+    let item = root.nearest(to: fault.path)
+    var place = item.place
+    var message = "'\(fault.path)': \(fault.message)"
+    if let column = fault.column {
+      if let offset = item.textOffset {
+        place.column += offset + column
+      } else {
+        message += " at character \(column + 1)"
+      }
+    }
+    return ConfigurationFault(.expression, at: place, path: item.path, message, hint: fault.hint)
   }
 
   private static let hidesMore: Set<FaultCode> = [

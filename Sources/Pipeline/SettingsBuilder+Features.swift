@@ -40,7 +40,8 @@ extension SettingsBuilder {
     checkNames(root["features"]?.items ?? [], "feature")
     return FeatureSettings(
       inputs: inputs, scoredInput: scored, labelInput: label,
-      target: item("labels.target")?.text ?? "", windows: windows, features: features)
+      target: item("labels.target")?.text ?? "", windows: windows, features: features,
+      windowKeysMax: item("window_keys_max")?.integer ?? 1)
   }
 
   /// A value that a fault was already reported for, so that its absence proves nothing.

@@ -175,12 +175,12 @@ struct SettingsBuilder {
     {
       if a * 4 > b {
         fault(.contradiction, explicit(interval, timeout),
-          "a unit of \(Duration10.text(a)) leaves too little of the transaction timeout of \(Duration10.text(b)) to commit",
+          "a unit of \(DurationText.text(a)) leaves too little of the transaction timeout of \(DurationText.text(b)) to commit",
           hint: "interval at most a quarter of timeout")
       }
       if let session = item("worker.session_timeout"), let c = session.milliseconds, b > c {
         fault(.contradiction, explicit(timeout, session),
-          "the transaction timeout of \(Duration10.text(b)) outlives the session timeout of \(Duration10.text(c))",
+          "the transaction timeout of \(DurationText.text(b)) outlives the session timeout of \(DurationText.text(c))",
           hint: "transaction.timeout at most worker.session_timeout")
       }
     }
@@ -188,7 +188,7 @@ struct SettingsBuilder {
       let session = item("worker.session_timeout"), let b = session.milliseconds, a * 3 > b
     {
       fault(.contradiction, explicit(heartbeat, session),
-        "three heartbeats of \(Duration10.text(a)) do not fit into the session timeout of \(Duration10.text(b))",
+        "three heartbeats of \(DurationText.text(a)) do not fit into the session timeout of \(DurationText.text(b))",
         hint: "worker.heartbeat at most a third of worker.session_timeout")
     }
   }

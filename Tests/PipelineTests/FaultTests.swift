@@ -58,6 +58,12 @@ struct FaultTests {
     Case(old: "pipeline: flight-delay", new: "pipeline: Flight Delay", code: .invalidValue, at: "Flight Delay"),
     Case(old: "model:\n", new: "model: &m\n", code: .unsupportedYAML, at: "&m"),
     Case(old: "alerts: {topic: ml.alerts.v1}", new: "alerts: *m", code: .unsupportedYAML, at: "*m"),
+    Case(old: "expr: origin_dep.mean_2h", new: "expr: origin_dep.mean_3h", code: .expression, at: "mean_3h"),
+    Case(old: "\"arr_delay > 15\"", new: "\"arr_dely > 15\"", code: .expression, at: "arr_dely"),
+    Case(old: "\"arr_delay > 15\"", new: "'15 < arr_delay ?'", code: .expression, at: "?'"),
+    Case(old: "name: distance, type", new: "name: distnce, type", code: .expression, at: "distnce"),
+    Case(old: "'America/New_York'", new: "'America/New_Yolk'", code: .expression, at: "'America/New_Yolk'"),
+    Case(old: "pane: 5m", new: "pane: 7m", code: .expression, at: "7m, agg"),
     Case(old: "align: {wait: 0s}", new: "align: {wait: 0s", code: .syntax, at: ": {topic: ml.control.v1"),
   ]
 
@@ -118,7 +124,7 @@ struct FaultTests {
   }
 
   @Test func `an unknown variable of ours and an open transport are warnings`() {
-    let loaded = Flagship.load(variables: ["HOSTNAME": "w", "MILLRACE_WORKER_LANE": "2"])
+    let loaded = Flagship.load(variables: ["HOSTNAME": "w", "MILLRACE_WORKER_LANE": "2", "MILLRACE_COLOUR": "blue"])
     #expect(loaded.faults.map(\.code) == [.unknownVariable])
     #expect(loaded.faults.first?.hint == "did you mean 'MILLRACE_WORKER_LANES'?")
     #expect(loaded.settings != nil)

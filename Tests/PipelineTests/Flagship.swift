@@ -66,12 +66,22 @@ enum Flagship {
 
   static let key = try! Ed25519.PrivateKey(seed: Array(0..<32)).publicKey.pem()
 
+  /// TZif version 2 that says everything in its footer.
+  static let newYork: [UInt8] = {
+    let header = Array("TZif2".utf8) + [UInt8](repeating: 0, count: 15)
+      + [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 4]
+    let type: [UInt8] = [0xff, 0xff, 0xb9, 0xb0, 0, 0]
+    let block = header + type + Array("EST\0".utf8)
+    return block + block + Array("\nEST5EDT,M3.2.0,M11.1.0\n".utf8)
+  }()
+
   /// A world with these files, the operator's key and one time zone, and nothing else.
   static func world(
     _ files: [String: String], variables: [String: String] = ["HOSTNAME": "worker-1"]
   ) -> Surroundings {
     var bytes = files.mapValues { Array($0.utf8) }
     bytes["keys/operators.pub"] = Array(key.utf8)
+    bytes["/usr/share/zoneinfo/America/New_York"] = newYork
     let all = bytes
     return Surroundings(variables: variables) { path in
       all[path].map { .success($0) } ?? .failure(FileError(reason: "No such file or directory"))

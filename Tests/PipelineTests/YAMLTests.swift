@@ -121,12 +121,12 @@ struct YAMLTests {
       ("100ms", 100), ("30s", 30_000), ("10m", 600_000), ("36h", 129_600_000), ("5d", 432_000_000),
       ("0s", 0),
     ] as [(String, Int64)] {
-      #expect(Duration10.milliseconds(text) == expected)
-      #expect(Duration10.text(expected) == text)
+      #expect(DurationText.milliseconds(text) == expected)
+      #expect(DurationText.text(expected) == text)
     }
     for text in [
       "", "5", "s", "-5s", "1.5h", "5 s", "5S", "5µs", "99999999999999999999d",
       "9223372036854775807d", "٣s",
-    ] { #expect(Duration10.milliseconds(text) == nil, "\(text)") }
+    ] { #expect(DurationText.milliseconds(text) == nil, "\(text)") }
   }
 }
