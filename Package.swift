@@ -43,7 +43,8 @@ let package = Package(
     module("Storage", ["Records", "Checkpoints"]),
     module("Worker", ["Engine", "Pipeline", "Kafka", "Storage"]),
     module("Console", ["Records", "CMicroHTTPD"]),
-    .executableTarget(name: "millrace", dependencies: ["Worker", "Console"], swiftSettings: strict),
+    .executableTarget(
+      name: "millrace", dependencies: ["Pipeline", "Worker", "Console"], swiftSettings: strict),
 
     suite("RecordsTests", ["Records"]),
     suite("FeaturesTests", ["Features"]),
@@ -56,6 +57,7 @@ let package = Package(
     suite("StorageTests", ["Storage"]),
     suite("WorkerTests", ["Worker"]),
     suite("ConsoleTests", ["Console"]),
+    suite("MillraceTests", ["millrace"]),
   ],
   cxxLanguageStandard: .cxx17
 )

@@ -1,1 +1,5 @@
-print("millrace")
+import Glibc
+import Pipeline
+
+let program = Program(table: .millrace, output: .process(), surroundings: .process())
+exit(program.run(Array(CommandLine.arguments.dropFirst())).rawValue)

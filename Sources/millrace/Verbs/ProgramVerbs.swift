@@ -1,0 +1,60 @@
+import Pipeline
+
+/// What is known of this build.
+enum BuildFacts {
+  static let version = "0.1.0"
+
+  static var facts: [(String, String)] {
+    #if arch(x86_64)
+      let architecture = "x86_64"
+    #elseif arch(arm64)
+      let architecture = "aarch64"
+    #else
+      let architecture = "other"
+    #endif
+    #if DEBUG
+      let configuration = "debug"
+    #else
+      let configuration = "release"
+    #endif
+    return [
+      ("version", version), ("architecture", architecture), ("configuration", configuration),
+    ]
+  }
+
+  static func report(json: Bool) -> String {
+    if json { return JSONText.object(facts.map { ($0.0, .string($0.1)) }).encoded() + "\n" }
+    return "millrace \(version) (\(facts.dropFirst().map(\.1).joined(separator: ", ")))\n"
+  }
+}
+
+func version(_ invocation: Invocation) throws -> ExitCode {
+  invocation.output.write(BuildFacts.report(json: invocation.wantsJSON))
+  return .done
+}
+
+func completions(_ invocation: Invocation) throws -> ExitCode {
+  guard let shell = invocation.arguments.first.flatMap({ Shell(rawValue: $0) }) else {
+    preconditionFailure("the argument was checked")
+  }
+  invocation.output.write(Completions(table: invocation.table).script(shell))
+  return .done
+}
+
+func man(_ invocation: Invocation) throws -> ExitCode {
+  invocation.output.write(ManPage(table: invocation.table, version: BuildFacts.version).page())
+  return .done
+}
+
+func help(_ invocation: Invocation) throws -> ExitCode {
+  let path = invocation.arguments
+  guard path.isEmpty || invocation.table.paths.contains(path) else {
+    let known = invocation.table.paths.map { $0.joined(separator: " ") }
+    throw UsageFault(
+      message: "there is no verb '\(path.joined(separator: " "))'",
+      hint: closestName(to: path.joined(separator: " "), among: known).map { "did you mean '\($0)'?" } ?? "",
+      verb: [])
+  }
+  invocation.output.write(Help(table: invocation.table).page(path))
+  return .done
+}

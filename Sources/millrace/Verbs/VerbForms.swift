@@ -1,0 +1,204 @@
+// The words and flags of each verb, apart from what it does: forms are data, bodies are code. A verb joins the
+// table by `.name(body: function)` in Verbs.swift.
+
+typealias VerbBody = @Sendable (Invocation) throws -> ExitCode
+
+extension Verb {
+  static func run(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "run", "Run the worker.",
+      discussion:
+        "Consumes the inputs, scores, publishes and learns until SIGTERM or SIGINT; then drains and ends with 0. A second signal stops at once.",
+      flags: [
+        Flag("dry-run", "Consume and score, but never produce or commit."),
+        Flag("until-end", "End when every input has been read to its end."),
+        Flag("restore", .either(["latest", "none"], .text("ID")), "Checkpoint to begin from; latest by default."),
+      ],
+      examples: ["run --config deploy/pipelines/flight-delay/pipeline.yaml --set worker.lanes=2"], body: body)
+  }
+
+  static func check(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "check", "Check configurations: keys, types, expressions, contradictions.",
+      discussion:
+        "Reads each pipeline given, or the one that --config names, without touching a broker, and lists every fault with file, line and column. Ends with 78 if there is an error.",
+      arguments: [
+        Argument(value: .path("PATH"), required: false, repeats: true, doc: "Configuration file, or directory with a pipeline.yaml; one pipeline each.")
+      ],
+      flags: [
+        Flag("format", .choice(["text", "json", "sarif"]), "Form of the findings; text by default, --json is --format json."),
+        Flag("deny-warnings", "Let warnings count as errors."),
+      ],
+      examples: ["check deploy/pipelines/*/pipeline.yaml", "check --format sarif pipeline.yaml"], body: body)
+  }
+
+  static func produce(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "produce", "Play a file into topics at the pace of event time.",
+      discussion: "Each line of NDJSON goes to the topic and with the key that its input declares.",
+      arguments: [Argument(value: .path("FILE"), doc: "NDJSON; - is stdin.")],
+      flags: [
+        Flag("speed", .either(["max"], .number("FACTOR", above: 0)), "Event time runs this many times as fast as the clock; max: as fast as it goes. 1 by default."),
+        Flag("rate", .number("N", above: 0), "At most N records a second."),
+        Flag("until", .text("TIME"), "Stop before the first event at or after this time (RFC 3339)."),
+        Flag("input", .text("NAME"), "Input that all records belong to; without it each record names its own."),
+      ],
+      examples: ["produce flights.ndjson --speed 3600", "produce - --input schedules --speed max"], body: body)
+  }
+
+  static func replay(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "replay", "Run a pipeline over files, without a broker, by the code of the worker.",
+      flags: [
+        Flag("input", .path("FILE"), repeats: true, required: true, "NDJSON as produce takes it, or records as tap --raw writes them; - is stdin."),
+        Flag("emit", .choice(["predictions", "features", "examples"]), "What to print; without it only the table of progressive metrics."),
+        Flag("from", .text("TIME"), "Begin with events at this time (RFC 3339)."),
+        Flag("to", .text("TIME"), "End before events at this time."),
+      ],
+      examples: ["replay --input january.ndjson", "replay --input - --emit predictions --json"], body: body)
+  }
+
+  static func tap(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "tap", "Print records of a topic.",
+      arguments: [Argument(value: .text("TOPIC"), doc: "Topic, or the name of an input.")],
+      flags: [
+        Flag("raw", "One JSON object a record with partition, offset, timestamp, key, headers and payload, as replay reads it."),
+        Flag("from", .either(["beginning", "end"], .integer("OFFSET", 0...Int.max)), "Where to begin in every partition; end by default."),
+        Flag("limit", .integer("N", 1...Int.max), "Stop after N records."),
+        Flag("until-end", "Stop at the end of every partition."),
+      ],
+      examples: ["tap flights.delay-predictions.v1 --from beginning --limit 10"], body: body)
+  }
+
+  static func demo(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "demo", "Show the flagship pipeline on a broker started for it.",
+      flags: [
+        Flag("speed", .number("FACTOR", above: 0), "Event time runs this many times as fast as the clock."),
+        Flag("no-open", "Do not open a browser."),
+      ], body: body)
+  }
+
+  // MARK: control
+
+  private static let commanding: [Flag] = [
+    Flag("key", .path("FILE"), required: true, "PEM file with the operator's private key."),
+    Flag("reason", .text("TEXT"), required: true, "Why; stands in the audit log."),
+    Flag("expect-lineage", .integer("N", 0...Int(UInt32.max)), "Refuse the command unless the model is of this lineage."),
+    Flag("dry-run", "Let every worker say what it would do, and do nothing."),
+    Flag("timeout", .duration("TIME"), "How long to wait for all acknowledgements; 30s by default."),
+  ]
+
+  static func controlRollback(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "control rollback", "Return every worker to a kept version of the model.",
+      discussion: "All contenders return to the version under a new lineage. Prints old and new version, the acknowledgements, and how to undo it. Ends with 75 if acknowledgements are missing.",
+      flags: [
+        Flag("to", .either(["previous"], .text("VERSION|TAG|TIME")), required: true, "Kept version (7.184201), tag, the one before, or the last before a time (RFC 3339)."),
+        Flag("then", .choice(["freeze", "continue"]), "Whether learning stops afterwards; freeze by default."),
+      ] + commanding,
+      examples: ["control rollback --to previous --then freeze --reason 'labels poisoned' --key keys/operator"], body: body)
+  }
+  static func controlFreeze(body: @escaping VerbBody) -> Verb {
+    Verb("control freeze", "Stop learning; scoring goes on.", flags: commanding, body: body)
+  }
+  static func controlUnfreeze(body: @escaping VerbBody) -> Verb {
+    Verb("control unfreeze", "Learn again.", flags: commanding, body: body)
+  }
+  static func controlTag(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "control tag", "Keep the present version under a name.",
+      arguments: [Argument(value: .text("NAME"), doc: "The tag.")], flags: commanding, body: body)
+  }
+  static func controlStatus(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "control status", "Show version, lineage and state hash of every worker.",
+      flags: [Flag("timeout", .duration("TIME"), "How long to wait; 10s by default.")], body: body)
+  }
+  static func controlKeygen(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "control keygen", "Make a key pair for an operator.",
+      discussion: "Writes an Ed25519 private key to FILE, readable by its owner only, and the public key to FILE.pub; neither may exist. Workers trust the public key once control.trusted_keys names it.",
+      flags: [Flag("out", .path("FILE"), required: true, "Where the private key goes.")],
+      examples: ["control keygen --out keys/operator"], body: body)
+  }
+
+  // MARK: state, model and topics
+
+  private static let directory = Flag("directory", .path("DIR"), "State directory; that of the configuration by default.")
+
+  static func checkpointList(body: @escaping VerbBody) -> Verb {
+    Verb("checkpoint ls", "List checkpoints.", flags: [directory], body: body)
+  }
+  static func checkpointInspect(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "checkpoint inspect", "Show what a checkpoint holds.",
+      arguments: [Argument(value: .path("FILE"), doc: "Checkpoint file.")], body: body)
+  }
+  static func checkpointVerify(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "checkpoint verify", "Check every byte of checkpoints.",
+      arguments: [Argument(value: .path("FILE"), required: false, repeats: true, doc: "Checkpoint files; all without it.")],
+      flags: [directory], body: body)
+  }
+  static func modelList(body: @escaping VerbBody) -> Verb {
+    Verb("model ls", "List kept versions of the model.", flags: [directory], body: body)
+  }
+  static func modelInspect(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "model inspect", "Show a version: contenders, digests, metrics.",
+      arguments: [Argument(value: .text("VERSION|TAG"), doc: "Kept version or tag.")], flags: [directory], body: body)
+  }
+
+  private static let catalogue = Argument(value: .path("DIR"), required: false, doc: "Directory of topic declarations; topics by default.")
+
+  static func topicsPlan(body: @escaping VerbBody) -> Verb {
+    Verb("topics plan", "Show what would have to change on the cluster; ends with 2 if anything.", arguments: [catalogue], body: body)
+  }
+  static func topicsApply(body: @escaping VerbBody) -> Verb {
+    Verb("topics apply", "Create topics and widen them; never deletes.", arguments: [catalogue], body: body)
+  }
+  static func topicsCheck(body: @escaping VerbBody) -> Verb {
+    Verb("topics check", "Check the declarations of topics, offline.", arguments: [catalogue], body: body)
+  }
+  static func topicsRender(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "topics render", "Print the declarations for other tools.", arguments: [catalogue],
+      flags: [Flag("format", .choice(["shell", "strimzi", "asyncapi"]), "What to print; shell by default.")], body: body)
+  }
+
+  // MARK: the program itself
+
+  static func configShow(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "config show", "Print the effective configuration.",
+      flags: [Flag("origin", "Say where each value comes from.")],
+      examples: ["config show --origin --set worker.lanes=2"], body: body)
+  }
+  static func configSchema(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "config schema", "Print the JSON Schema of configurations, for editors.",
+      examples: ["config schema > deploy/schema/pipeline.schema.json"], body: body)
+  }
+  static func configFields(body: @escaping VerbBody) -> Verb {
+    Verb("config fields", "Print every key with type, default and meaning.", body: body)
+  }
+  static func completions(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "completions", "Print a completion script.",
+      arguments: [Argument(value: .choice(Shell.allCases.map(\.rawValue)), doc: "The shell.")],
+      examples: ["completions bash > /etc/bash_completion.d/millrace"], body: body)
+  }
+  static func man(body: @escaping VerbBody) -> Verb {
+    Verb("man", "Print the manual page.", examples: ["man > /usr/share/man/man1/millrace.1"], body: body)
+  }
+  static func help(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "help", "Explain the program or a verb.",
+      arguments: [Argument(value: .text("VERB"), required: false, repeats: true, doc: "The verb.")], body: body)
+  }
+  static func version(body: @escaping VerbBody) -> Verb {
+    Verb("version", "Print the version and how it was built.", body: body)
+  }
+}

@@ -1,0 +1,25 @@
+extension CommandTable {
+  /// What the program can do. A verb is here once it has a body; `Verb` shows how to add one.
+  static let millrace = CommandTable(
+    program: "millrace",
+    summary: "scores Kafka streams with a model that learns from them, exactly once",
+    globals: CommandTable.globals,
+    verbs: [
+      .check(body: check),
+      .configShow(body: configShow),
+      .configSchema(body: configSchema),
+      .configFields(body: configFields),
+      .controlKeygen(body: controlKeygen),
+      .completions(body: completions),
+      .man(body: man),
+      .help(body: help),
+      .version(body: version),
+    ],
+    groups: [
+      ("config", "Show, describe and explain the configuration."),
+      ("control", "Command running workers, signed."),
+      ("checkpoint", "Look into checkpoints, offline."),
+      ("model", "Look at versions of the model."),
+      ("topics", "Compare topics as declared with the cluster."),
+    ])
+}
