@@ -28,7 +28,7 @@ public final class DirectoryLock: Sendable {
   public init(_ directory: String, owner: String) throws(DirectoryLockError) {
     let path = directory + "/lock"
     // SAFETY: the path is lent to the call as a C string.
-    let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o640)
+    let descriptor = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
     guard descriptor >= 0 else {
       throw .failed(FileFailure(.lock, path: path, code: errno))
     }

@@ -21,12 +21,12 @@ public struct POSIXFiles: FileOperations {
   public init() {}
 
   public func createDirectory(_ path: String) throws(FileFailure) {
-    guard unsafe mkdir(path, 0o750) != 0 else { return }
+    guard unsafe mkdir(path, 0o700) != 0 else { return }
     let code = errno
     if code == EEXIST { return }
     if code == ENOENT, let slash = path.dropFirst().lastIndex(of: "/"), slash > path.startIndex {
       try createDirectory(String(path[..<slash]))
-      guard unsafe mkdir(path, 0o750) != 0 else { return }
+      guard unsafe mkdir(path, 0o700) != 0 else { return }
       let second = errno
       if second == EEXIST { return }
       throw FileFailure(.createDirectory, path: path, code: second)
@@ -36,7 +36,7 @@ public struct POSIXFiles: FileOperations {
 
   public func create(_ path: String) throws(FileFailure) -> FileHandle {
     while true {
-      let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o640)
+      let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
       if descriptor >= 0 { return FileHandle(descriptor: descriptor) }
       let code = errno
       if code != EINTR { throw FileFailure(.create, path: path, code: code) }
