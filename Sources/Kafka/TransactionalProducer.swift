@@ -1,0 +1,128 @@
+import CRdKafka
+import Synchronization
+
+/// Writes units whole or not at all, together with the offsets they were made from.
+///
+/// Life:     `initTransactions` once (it fences and aborts the predecessor with the same id), then per unit `begin`,
+///           `produce`…, `sendOffsets`, `commit`; or `abort`. Every error says by its `action` what comes next.
+/// In doubt: after a commit or abort that was retried, timed out or saw a broken connection, a delayed request may
+///           still reach the broker: `isInDoubt` asks for a new producer (whose epoch fences it) before the next
+///           `begin`.
+/// Threads:  transactional calls on one thread at a time; `produce` may run on another between `begin` and
+///           `commit`. The library itself is thread-safe.
+/// Invariant: `doubt` is atomic; nothing else of ours changes after `init`.
+@safe public final class TransactionalProducer: @unchecked Sendable {
+  public let transactionalID: String
+  let handle: ClientHandle
+  private let settings: ProducerSettings
+  private let doubt = Atomic<Bool>(false)
+
+  public init(
+    _ client: ClientSettings, transactionalID: String, _ settings: ProducerSettings = ProducerSettings()
+  ) throws(KafkaError) {
+    let configuration = Configuration()
+    try configuration.apply(client)
+    try configuration.apply(settings)
+    try configuration.set([
+      ("transactional.id", transactionalID), ("enable.idempotence", "true"),
+      ("transaction.timeout.ms", "\(settings.transactionMilliseconds)"),
+      ("max.in.flight.requests.per.connection", "5"),
+    ])
+    handle = try configuration.makeClient(RD_KAFKA_PRODUCER, client)
+    self.settings = settings
+    self.transactionalID = transactionalID
+  }
+
+  /// Takes the id over from whoever had it. A time-out is retriable by the same call.
+  public func initTransactions(timeoutMilliseconds: Int32 = 30_000) throws(KafkaError) {
+    try unsafe check(rd_kafka_init_transactions(handle.pointer, timeoutMilliseconds), .initTransactions)
+  }
+
+  public func open(_ topic: String, timeoutMilliseconds: Int32 = 10_000) throws(KafkaError) -> ProducerTopic {
+    try ProducerTopic(topic, of: handle, timeoutMilliseconds: timeoutMilliseconds)
+  }
+
+  /// To be called at a unit's first output, so that no transaction is open for nothing.
+  public func begin() throws(KafkaError) {
+    handle.poll(0)
+    _ = handle.takeFailures()
+    try unsafe check(rd_kafka_begin_transaction(handle.pointer), .begin)
+  }
+
+  /// Queues a record of the open transaction; the bytes are copied before it returns. `timestamp` 0: now.
+  public func produce(
+    _ topic: ProducerTopic, partition: Int32, key: RawSpan?, value: RawSpan?, headers: RawSpan? = nil,
+    timestamp: Int64 = 0
+  ) throws(KafkaError) {
+    try handle.produce(
+      topic, partition: partition, key: key, value: value, headers: headers, timestamp: timestamp,
+      queueFullMilliseconds: settings.queueFullMilliseconds)
+  }
+
+  /// As above, for callers that hold pointers.
+  public func produce(
+    _ topic: ProducerTopic, partition: Int32, key: UnsafeRawBufferPointer?,
+    value: UnsafeRawBufferPointer?, headers: RawSpan? = nil, timestamp: Int64 = 0
+  ) throws(KafkaError) {
+    try unsafe handle.produce(
+      topic, partition: partition, key: key, value: value, headers: headers, timestamp: timestamp,
+      queueFullMilliseconds: settings.queueFullMilliseconds)
+  }
+
+  /// Adds the offsets that the unit's input ends at. `group` is of when the unit was sealed.
+  public func sendOffsets(
+    _ offsets: [PartitionOffset], _ group: GroupMetadata, timeoutMilliseconds: Int32 = 30_000
+  ) throws(KafkaError) {
+    if offsets.isEmpty { return }
+    let list = PartitionList(offsets)
+    let error = unsafe rd_kafka_send_offsets_to_transaction(
+      handle.pointer, list.pointer, group.pointer, timeoutMilliseconds)
+    try unsafe check(error, .sendOffsets)
+  }
+
+  /// Flushes and commits. -1 waits until the outcome is known, as the library insists on.
+  public func commit(timeoutMilliseconds: Int32 = -1) throws(KafkaError) {
+    try end(.commit) { () throws(KafkaError) in
+      try unsafe check(rd_kafka_commit_transaction(handle.pointer, timeoutMilliseconds), .commit)
+    }
+  }
+
+  /// Drops what was queued and aborts.
+  public func abort(timeoutMilliseconds: Int32 = -1) throws(KafkaError) {
+    try end(.abort) { () throws(KafkaError) in
+      try unsafe check(rd_kafka_abort_transaction(handle.pointer, timeoutMilliseconds), .abort)
+    }
+    _ = handle.takeFailures()
+  }
+
+  /// A delayed end of an earlier transaction may still arrive: make a new producer before the next `begin`.
+  public var isInDoubt: Bool { doubt.load(ordering: .relaxed) }
+
+  /// Failed deliveries since the last `begin`, and the first of them: it names what a failed commit only repeats.
+  public func takeFailures() -> (count: Int, first: KafkaError?) { handle.takeFailures() }
+
+  /// Serves delivery reports and errors; to be called while a lane is idle.
+  public func poll(milliseconds: Int32 = 0) { handle.poll(milliseconds) }
+
+  /// Drops everything queued or in flight, so that a fatal producer can be let go at once.
+  public func purge() {
+    _ = unsafe rd_kafka_purge(
+      handle.pointer, Int32(RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT))
+    handle.poll(0)
+  }
+
+  private func end(_ call: KafkaCall, _ body: () throws(KafkaError) -> Void) throws(KafkaError) {
+    handle.poll(0)
+    let before = handle.box.transportErrors.load(ordering: .relaxed)
+    do {
+      try body()
+    } catch {
+      if error.isRetriable { doubt.store(true, ordering: .relaxed) }
+      throw error
+    }
+    handle.poll(0)
+    if handle.box.transportErrors.load(ordering: .relaxed) != before {
+      doubt.store(true, ordering: .relaxed)
+    }
+  }
+}
