@@ -53,9 +53,13 @@ let package = Package(
     suite("CheckpointsTests", ["Checkpoints"]),
     suite("EngineTests", ["Engine"]),
     suite("PipelineTests", ["Pipeline"]),
-    suite("KafkaTests", ["Kafka"]),
+    // A broker for tests that need a real one.
+    .target(
+      name: "TestSupport", dependencies: ["Kafka"], path: "Tests/Support",
+      swiftSettings: [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]),
+    suite("KafkaTests", ["Kafka", "CRdKafka", "TestSupport"]),
     suite("StorageTests", ["Storage"]),
-    suite("WorkerTests", ["Worker"]),
+    suite("WorkerTests", ["Worker", "TestSupport"]),
     suite("ConsoleTests", ["Console"]),
     suite("MillraceTests", ["millrace"]),
   ],

@@ -91,9 +91,10 @@ public struct ClientSettings: Sendable {
   }
 
   static func isLoopback(_ address: Substring) -> Bool {
-    let host = address.split(separator: ":").dropLast().joined(separator: ":")
-      .drop(while: \.isWhitespace)
-    return host == "localhost" || host.hasPrefix("127.") || host == "[::1]" || host == "::1"
+    let trimmed = address.drop(while: \.isWhitespace)
+    guard let colon = trimmed.lastIndex(of: ":") else { return false }
+    let host = trimmed[..<colon]
+    return host == "localhost" || host.hasPrefix("127.") || host == "[::1]"
   }
 }
 

@@ -36,6 +36,23 @@ import CRdKafka
       queueFullMilliseconds: settings.queueFullMilliseconds)
   }
 
+  /// As above, for callers that hold arrays.
+  public func produce(
+    _ topic: ProducerTopic, partition: Int32?, key: [UInt8]?, value: [UInt8],
+    headers: HeaderBlock = HeaderBlock(), timestamp: Int64 = 0
+  ) throws(KafkaError) {
+    // SAFETY: bytes have no padding.
+    if let key {
+      try unsafe produce(
+        topic, partition: partition, key: key.span.bytes, value: value.span.bytes,
+        headers: headers.bytes.span.bytes, timestamp: timestamp)
+    } else {
+      try unsafe produce(
+        topic, partition: partition, key: nil, value: value.span.bytes,
+        headers: headers.bytes.span.bytes, timestamp: timestamp)
+    }
+  }
+
   /// Serves delivery reports.
   public func poll(milliseconds: Int32 = 0) { handle.poll(milliseconds) }
 

@@ -29,18 +29,32 @@ public struct CommittedOffset: Hashable, Sendable {
   public var partition: TopicPartition
   public var offset: Int64?
   public var metadata: String
+  public init(partition: TopicPartition, offset: Int64?, metadata: String) {
+    self.partition = partition
+    self.offset = offset
+    self.metadata = metadata
+  }
 }
 
 /// First offset still in the log, and the end: of what is committed for a read_committed client, else of all.
 public struct Watermarks: Hashable, Sendable {
   public var low: Int64
   public var high: Int64
+  public init(low: Int64, high: Int64) {
+    self.low = low
+    self.high = high
+  }
 }
 
 public struct TopicDescription: Hashable, Sendable {
   public var name: String
   public var partitionCount: Int32
   public var replication: Int32
+  public init(name: String, partitionCount: Int32, replication: Int32) {
+    self.name = name
+    self.partitionCount = partitionCount
+    self.replication = replication
+  }
 }
 
 /// Where reading starts.

@@ -69,6 +69,23 @@ import Synchronization
       queueFullMilliseconds: settings.queueFullMilliseconds)
   }
 
+  /// As above, for callers that hold arrays.
+  public func produce(
+    _ topic: ProducerTopic, partition: Int32, key: [UInt8]?, value: [UInt8],
+    headers: HeaderBlock = HeaderBlock(), timestamp: Int64 = 0
+  ) throws(KafkaError) {
+    // SAFETY: bytes have no padding.
+    if let key {
+      try unsafe produce(
+        topic, partition: partition, key: key.span.bytes, value: value.span.bytes,
+        headers: headers.bytes.span.bytes, timestamp: timestamp)
+    } else {
+      try unsafe produce(
+        topic, partition: partition, key: nil, value: value.span.bytes,
+        headers: headers.bytes.span.bytes, timestamp: timestamp)
+    }
+  }
+
   /// Adds the offsets that the unit's input ends at. `group` is of when the unit was sealed.
   public func sendOffsets(
     _ offsets: [PartitionOffset], _ group: GroupMetadata, timeoutMilliseconds: Int32 = 30_000

@@ -1,0 +1,170 @@
+import Foundation
+import Kafka
+import Synchronization
+
+/// A real broker (`noida-db`) of this process's own, on a free loopback port, for tests that need one.
+///
+/// The program is found by `MILLRACE_NOIDA_DB`, else in `.venv/bin` under the package. `make test` installs it; where
+/// it is missing, suites marked `.enabled(if: LocalBroker.isAvailable)` are reported as skipped.
+///
+/// Life:     stopped by `stop`, by `deinit`, and at the latest when the process exits.
+public final class LocalBroker: @unchecked Sendable {
+  public struct Failure: Error, CustomStringConvertible {
+    public var description: String
+  }
+
+  public let port: UInt16
+  public var bootstrap: String { "127.0.0.1:\(port)" }
+  private let directory: URL
+  private let ownsDirectory: Bool
+  private let executable: String
+  // Invariant: only touched by the thread that owns the broker.
+  private var process: pid_t?
+
+  /// The program that was found, if any.
+  public static let program: String? = {
+    let named = ProcessInfo.processInfo.environment["MILLRACE_NOIDA_DB"]
+    let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent()
+    let path = named ?? package.appendingPathComponent(".venv/bin/noida-db").path
+    return FileManager.default.isExecutableFile(atPath: path) ? path : nil
+  }()
+  public static var isAvailable: Bool { program != nil }
+
+  /// One broker for all tests of the process.
+  public static func shared() throws -> LocalBroker { try sharedBroker.get() }
+  private static let sharedBroker = Result { try LocalBroker() }
+
+  /// Starts a broker and waits until it answers. Data goes to `directory`, or to a temporary one that is removed.
+  public init(directory: URL? = nil) throws {
+    guard let program = Self.program else { throw Failure(description: "no noida-db was found") }
+    executable = try Self.resolve(program)
+    self.directory =
+      directory
+      ?? FileManager.default.temporaryDirectory.appendingPathComponent("broker-\(UUID().uuidString)")
+    ownsDirectory = directory == nil
+    try FileManager.default.createDirectory(at: self.directory, withIntermediateDirectories: true)
+    port = try Self.freePort()
+    try start()
+  }
+
+  deinit { stop() }
+
+  /// Starts the stopped or killed broker again, on the same port and data.
+  public func start() throws {
+    let process = try Self.spawn(
+      executable, ["start", "--only", "kafka", "--kafka-port", "\(port)", "--data-dir", directory.path])
+    self.process = process
+    Self.running.withLock { $0.append(process) }
+    Self.stopAllAtExit
+    let admin = try Admin(ClientSettings(bootstrap: bootstrap, clientID: "test-support"))
+    for _ in 0..<20 {
+      // A broker that does not listen yet is asked again; the call itself waits.
+      if (try? admin.topics(timeoutMilliseconds: 1_000)) != nil { return }
+      if waitpid(process, nil, WNOHANG) != 0 { break }
+    }
+    stop()
+    throw Failure(description: "the broker did not answer program=\(executable) port=\(port)")
+  }
+
+  /// Ends the broker by SIGTERM, or by SIGKILL when it must not say good-bye, and waits for it.
+  public func halt(kill forced: Bool = false) {
+    guard let process else { return }
+    self.process = nil
+    Self.running.withLock { $0.removeAll { $0 == process } }
+    kill(process, forced ? SIGKILL : SIGTERM)
+    waitpid(process, nil, 0)
+  }
+
+  /// Ends the broker and removes its data if they were temporary.
+  public func stop() {
+    halt()
+    // Left-overs in the temporary directory harm nobody.
+    if ownsDirectory { try? FileManager.default.removeItem(at: directory) }
+  }
+
+  private static let running = Mutex<[Int32]>([])
+  private static let stopAllAtExit: Void = {
+    atexit { LocalBroker.running.withLock { for id in $0 { kill(id, SIGTERM) } } }
+  }()
+
+  /// pip's wrapper starts the program as a child that would outlive it, so the program itself is looked up.
+  private static func resolve(_ program: String) throws -> String {
+    guard let head = try? String(contentsOfFile: program, encoding: .utf8).split(separator: "\n").first,
+      head.hasPrefix("#!")
+    else { return program }
+    let interpreter = head.dropFirst(2).trimmingCharacters(in: .whitespaces)
+    let answer = FileManager.default.temporaryDirectory.appendingPathComponent("path-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: answer) }
+    let question = "from importlib.resources import files; print(files('noida_db').joinpath('noida-db'))"
+    var status: Int32 = 0
+    waitpid(try spawn(interpreter, ["-c", question], output: answer.path), &status, 0)
+    let path = try String(contentsOf: answer, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+    guard status == 0, !path.isEmpty else {
+      throw Failure(description: "the wrapper does not lead to its program wrapper=\(program)")
+    }
+    // The wheel may be unpacked without the execute bit; its own wrapper sets it too.
+    try? FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+    return path
+  }
+
+  /// Why not Foundation's `Process`: its children keep the signals blocked that its thread has blocked.
+  private static func spawn(
+    _ program: String, _ arguments: [String], output: String = "/dev/null"
+  ) throws -> pid_t {
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, 1, output, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
+    var texts = ([program] + arguments).map { strdup($0) } + [nil]
+    var environment =
+      ProcessInfo.processInfo.environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    defer { for text in texts + environment { free(text) } }
+    // A test's thread may block the signals that are to end the broker, and a child inherits that.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+    var id: pid_t = 0
+    let code = posix_spawn(&id, program, &actions, &attributes, &texts, &environment)
+    guard code == 0 else {
+      throw Failure(description: "cannot start program=\(program) error=\(String(cString: strerror(code)))")
+    }
+    return id
+  }
+
+  private static func freePort() throws -> UInt16 {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let bound = withUnsafeMutablePointer(to: &address) { pointer in
+      pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        bind(descriptor, address, length) == 0 && getsockname(descriptor, address, &length) == 0
+      }
+    }
+    guard descriptor >= 0, bound else { throw Failure(description: "no free port") }
+    return UInt16(bigEndian: address.sin_port)
+  }
+}
+
+extension LocalBroker {
+  /// Settings of a client of this broker.
+  public func settings(_ clientID: String = "test") -> ClientSettings {
+    ClientSettings(bootstrap: bootstrap, clientID: clientID)
+  }
+
+  /// Creates a topic under a name that no other test uses, and gives it back.
+  public func createTopic(_ name: String, partitions: Int32 = 1) throws -> String {
+    let unique = "\(name)-\(UUID().uuidString.prefix(8).lowercased())"
+    try Admin(settings()).create([NewTopic(name: unique, partitions: partitions, replication: 1)])
+    return unique
+  }
+}
