@@ -110,7 +110,8 @@ extension ExpressionCompiler {
     let x = try lower(arguments[0], as: .number)
     var edges: [Double] = []
     for argument in arguments.dropFirst() {
-      guard let edge = graph.constant(try lower(argument, as: .number)) else {
+      let node = try lower(argument, as: .number)
+      guard let edge = graph.constant(node) else {
         throw ExpressionFault(argument.column, "the edges of bucket are plain numbers")
       }
       if let last = edges.last, last >= edge {
