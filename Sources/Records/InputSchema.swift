@@ -1,5 +1,5 @@
 /// How the values of a declared field are read.
-public enum FieldType: UInt8, Sendable, CaseIterable {
+public enum FieldType: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   /// A JSON number, finite as a 64-bit float.
   case number
   /// A JSON number without fraction or exponent, within ±2^53.
@@ -13,7 +13,7 @@ public enum FieldType: UInt8, Sendable, CaseIterable {
 }
 
 /// What the bytes of a `time` field mean.
-public enum TimeUnit: UInt8, Sendable, CaseIterable {
+public enum TimeUnit: UInt8, Sendable, CaseIterable, BitwiseCopyable {
   /// RFC 3339 text with a zone, such as `2013-07-01T18:00:00Z` or `…18:00:00.250-04:00`.
   case rfc3339
   case seconds, milliseconds, microseconds

@@ -192,6 +192,12 @@ public struct JSONError: Error, Hashable, Sendable, CustomStringConvertible {
     return value
   }
 
+  /// The raw bytes of a text.
+  func raw(_ text: Text) -> UnsafeBufferPointer<UInt8> {
+    // SAFETY: both ends lie in the scanned bytes.
+    unsafe UnsafeBufferPointer(start: base + text.start, count: text.end - text.start)
+  }
+
   /// Writes the text, unescaped, to `out`, which has room for the raw bytes; returns its length, which is never more.
   func unescape(_ text: Text, to out: UnsafeMutablePointer<UInt8>) -> Int {
     var index = text.start
