@@ -16,6 +16,8 @@ import Records
 extension LearningSettings {
   public static let contendersMax = 16
   public static let columnsMax = 1024
+  /// Every pair of them is an input.
+  public static let crossedColumnsMax = 128
 
   /// What keeps these settings from being folded under; empty if nothing does.
   public var faults: [String] {
@@ -32,22 +34,11 @@ extension LearningSettings {
       faults.append("a row has at most \(Self.columnsMax) columns")
     }
     for contender in contenders {
-      if case .ftrl(let ftrl, let encoder) = contender.kind {
-        let rates = [ftrl.alpha, ftrl.beta, ftrl.l1, ftrl.l2]
-        if !rates.allSatisfy({ $0.isFinite && $0 >= 0 }) || ftrl.alpha <= 0 {
-          faults.append("rates must be finite, alpha positive, contender=\(contender.name)")
-        }
-        if !(6...28).contains(encoder.hashBits) {
-          faults.append("hash_bits must lie in 6...28 contender=\(contender.name)")
-        }
-        if encoder.columns.count > Self.columnsMax
-          || encoder.crosses && encoder.columns.count > 128
-        {
-          faults.append("too many columns contender=\(contender.name)")
-        }
-      }
-      if case .platt(let rate) = contender.calibration, !(rate > 0 && rate <= 1) {
-        faults.append("calibration rate must lie in (0, 1] contender=\(contender.name)")
+      if !contender.isValid { faults.append("settings out of range contender=\(contender.name)") }
+      if case .ftrl(_, let encoder) = contender.kind,
+        encoder.columns.count > (encoder.crosses ? Self.crossedColumnsMax : Self.columnsMax)
+      {
+        faults.append("too many columns contender=\(contender.name)")
       }
     }
     return faults

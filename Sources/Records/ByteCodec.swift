@@ -75,20 +75,21 @@ public struct ByteWriter: Sendable {
 /// Errors: `FormatError` with the place; never traps, whatever the bytes.
 public struct ByteReader: Sendable {
   @usableFromInline let bytes: [UInt8]
-  public private(set) var position: Int
+  @usableFromInline var place: Int
   @usableFromInline let end: Int
+  @inlinable public var position: Int { place }
 
   public init(_ bytes: [UInt8]) {
     self.bytes = bytes
-    position = 0
+    place = 0
     end = bytes.count
   }
   public init(_ slice: ArraySlice<UInt8>) { self.init(Array(slice)) }
 
-  public var remaining: Int { end - position }
-  public var isAtEnd: Bool { position == end }
+  @inlinable public var remaining: Int { end - position }
+  @inlinable public var isAtEnd: Bool { position == end }
 
-  public mutating func read<T: FixedWidthInteger>(
+  @inlinable public mutating func read<T: FixedWidthInteger>(
     _: T.Type, _ field: StaticString = ""
   ) throws(FormatError) -> T {
     let width = T.bitWidth / 8
@@ -97,16 +98,16 @@ public struct ByteReader: Sendable {
     for index in 0..<width {
       value |= T(truncatingIfNeeded: bytes[position + index]) << T(truncatingIfNeeded: 8 * index)
     }
-    position += width
+    place += width
     return value
   }
-  public mutating func readFloat(_ field: StaticString = "") throws(FormatError) -> Float {
+  @inlinable public mutating func readFloat(_ field: StaticString = "") throws(FormatError) -> Float {
     Float(bitPattern: try read(UInt32.self, field))
   }
-  public mutating func readDouble(_ field: StaticString = "") throws(FormatError) -> Double {
+  @inlinable public mutating func readDouble(_ field: StaticString = "") throws(FormatError) -> Double {
     Double(bitPattern: try read(UInt64.self, field))
   }
-  public mutating func readBool(_ field: StaticString = "") throws(FormatError) -> Bool {
+  @inlinable public mutating func readBool(_ field: StaticString = "") throws(FormatError) -> Bool {
     let at = position
     switch try read(UInt8.self, field) {
     case 0: return false
@@ -114,7 +115,7 @@ public struct ByteReader: Sendable {
     default: throw FormatError(.invalidValue, at: at, field: field)
     }
   }
-  public mutating func readVarint(_ field: StaticString = "") throws(FormatError) -> UInt64 {
+  @inlinable public mutating func readVarint(_ field: StaticString = "") throws(FormatError) -> UInt64 {
     let start = position
     var value: UInt64 = 0
     var shift: UInt64 = 0
@@ -127,12 +128,12 @@ public struct ByteReader: Sendable {
       if shift > 63 { throw FormatError(.invalidValue, at: start, field: field) }
     }
   }
-  public mutating func readSignedVarint(_ field: StaticString = "") throws(FormatError) -> Int64 {
+  @inlinable public mutating func readSignedVarint(_ field: StaticString = "") throws(FormatError) -> Int64 {
     let raw = try readVarint(field)
     return Int64(bitPattern: (raw >> 1) ^ (0 &- (raw & 1)))
   }
   /// A varint that counts things of at least `itemBytes` bytes each, so that no count exceeds what is left.
-  public mutating func readCount(
+  @inlinable public mutating func readCount(
     itemBytes: Int = 1, _ field: StaticString = ""
   ) throws(FormatError) -> Int {
     let at = position
@@ -148,7 +149,7 @@ public struct ByteReader: Sendable {
     guard count >= 0, remaining >= count else {
       throw FormatError(.truncated, at: position, field: field)
     }
-    defer { position += count }
+    defer { place += count }
     return Array(bytes[position..<(position + count)])
   }
   public mutating func readSized(_ field: StaticString = "") throws(FormatError) -> [UInt8] {
