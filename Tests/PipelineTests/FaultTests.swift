@@ -110,6 +110,16 @@ struct FaultTests {
     #expect(Flagship.load(text).errors.map(\.code) == [.contradiction])
   }
 
+  @Test func `more contenders, or more crossed features, than the fold holds are refused`() {
+    let many = (0..<16).map { "{name: c\($0), kind: base_rate}" }.joined(separator: ", ")
+    #expect(Flagship.load(set: ["challengers=[\(many)]"]).errors.map(\.code) == [.outOfRange])
+    let wide = (0..<129).map { "{name: f\($0), type: number, expr: distance + \($0)}" }
+      .joined(separator: ", ")
+    let set = ["challengers=[]", "features=[\(wide)]"]
+    #expect(Flagship.load(set: set).errors.map(\.code) == [.contradiction])
+    #expect(Flagship.load(set: set + ["model.crosses=false"]).errors == [])
+  }
+
   @Test func `overrides that lead nowhere are refused with the nearest name`() {
     func first(_ assignment: String) -> ConfigurationFault? {
       Flagship.load(set: [assignment]).errors.first
