@@ -46,7 +46,7 @@ let package = Package(
     module("Worker", ["Engine", "Pipeline", "Kafka", "Storage"]),
     module("Console", ["Records", "CMicroHTTPD"]),
     .executableTarget(
-      name: "millrace", dependencies: ["Pipeline", "Worker", "Console"], swiftSettings: strict),
+      name: "millrace", dependencies: ["Pipeline", "Kafka", "Worker", "Console"], swiftSettings: strict),
 
     suite("RecordsTests", ["Records"]),
     suite("FeaturesTests", ["Features"]),

@@ -61,6 +61,7 @@ public enum FaultCode: String, Sendable, CaseIterable {
   case unknownVariable = "MR101"
   case openTransport = "MR102"
   case noTrustedKeys = "MR103"
+  case unsafeLibrary = "MR104"
 
   /// Faults from MR100 on are warnings: the worker starts with them.
   public var isWarning: Bool { rawValue >= "MR100" }
@@ -95,6 +96,7 @@ public enum FaultCode: String, Sendable, CaseIterable {
     case .unusableKey: "a trusted key cannot be used"
     case .unknownVariable: "a variable MILLRACE_… that names no setting"
     case .openTransport: "an unencrypted connection to another machine"
+    case .unsafeLibrary: "the Kafka client library cannot do what is asked of it"
     case .noTrustedKeys: "no trusted keys, so every command will be refused"
     }
   }

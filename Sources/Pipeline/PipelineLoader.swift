@@ -72,6 +72,13 @@ public enum PipelineLoader {
     faults += builder.faults
     let compiled = compile(settings.features, root, faults, surroundings)
     faults += compiled.faults
+    if !faults.contains(where: { !$0.code.isWarning }) {
+      // The fold has the last word on what it can be made of.
+      let place = root.nearest(to: "model")
+      faults += settings.learning.faults.map {
+        ConfigurationFault(.contradiction, at: place.place, path: place.path, $0)
+      }
+    }
 
     let files = Dictionary(uniqueKeysWithValues: Set(files).map { ($0, files.firstIndex(of: $0)!) })
     faults.sort { order($0, files) < order($1, files) }

@@ -54,6 +54,17 @@ public struct PipelineSettings: Sendable, Equatable {
     }
   }
 
+  /// SHA-256 of what the charter says: equal exactly where two workers fold the log alike.
+  public var learningDigest: Digest {
+    var writer = ByteWriter()
+    writer.write(raw: learning.canonicalBytes())
+    for column in learning.rowSchema.columns {
+      writer.write(column.id)
+      writer.write(column.kind.rawValue)
+    }
+    return Digest.of(writer.bytes)
+  }
+
   public enum Transport: String, Sendable, CaseIterable {
     case plaintext, ssl
     case saslPlaintext = "sasl_plaintext"

@@ -141,11 +141,11 @@ extension SettingsBuilder {
     let entries = [model].compactMap { $0 } + (root["challengers"]?.items ?? [])
     checkNames(entries, "contender")
     // The fold bounds what a log can make it hold; a charter beyond these is refused by every worker.
-    if entries.count > 16, let list = root["challengers"] {
-      fault(.outOfRange, list, "there are \(entries.count) contenders; at most 16 fold one log")
+    if entries.count > LearningSettings.contendersMax, let list = root["challengers"] {
+      fault(.outOfRange, list, "there are \(entries.count) contenders; at most \(LearningSettings.contendersMax) fold one log")
     }
-    if columns.count > 1024, let list = root["features"] {
-      fault(.outOfRange, list, "there are \(columns.count) features; a row has at most 1024")
+    if columns.count > LearningSettings.columnsMax, let list = root["features"] {
+      fault(.outOfRange, list, "there are \(columns.count) features; a row has at most \(LearningSettings.columnsMax)")
     }
     var contenders: [ContenderSettings] = []
     for entry in entries { contenders.append(contender(entry, model, columns, features)) }
@@ -189,8 +189,8 @@ extension SettingsBuilder {
     if used.isEmpty, !columns.isEmpty, let list = entry["without"] {
       fault(.contradiction, list, "the contender '\(name)' is left without any feature", hint: "kind: base_rate needs none")
     }
-    if value("crosses")?.boolean ?? true, used.count > 128 {
-      fault(.contradiction, entry, "the contender '\(name)' crosses all pairs of \(used.count) features; at most 128 can be crossed",
+    if value("crosses")?.boolean ?? true, used.count > LearningSettings.crossedColumnsMax {
+      fault(.contradiction, entry, "the contender '\(name)' crosses all pairs of \(used.count) features; at most \(LearningSettings.crossedColumnsMax) can be crossed",
         hint: "crosses: false, or name columns in 'without'")
     }
     if let rate = entry["calibrate_rate"], value("calibrate")?.text != "platt" {

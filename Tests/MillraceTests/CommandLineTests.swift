@@ -1,3 +1,4 @@
+import Kafka
 import Pipeline
 import Synchronization
 import Testing
@@ -166,13 +167,27 @@ struct ProgramTests {
     let files = ["p.yaml": Self.good, "q.yaml": Self.good]
     let run = Self.run(["check", "p.yaml", "q.yaml"], files: files)
     #expect(run.code == .done)
-    #expect(run.out.contains("valid: pipeline=p inputs=1 windows=0 features=1 contenders=1 plan="))
+    #expect(run.out.contains("valid: pipeline=p inputs=1 windows=0 features=1 contenders=1 learning="))
     #expect(Self.run(["check", "p.yaml", "--deny-warnings"], files: files).code == .badConfiguration)
     let json = Self.run(["check", "p.yaml", "--json"], files: files)
     #expect(json.out.contains("\"code\": \"MR103\""))
     let sarif = Self.run(["check", "p.yaml", "--format", "sarif"], files: files)
     #expect(sarif.out.contains("\"startLine\"") || sarif.out.contains("\"ruleId\": \"MR103\""))
     #expect(Self.run(["check", "p.yaml", "--config", "q.yaml"], files: files).code == .usage)
+  }
+
+  @Test func `a library that cannot do SCRAM is told at its place`() throws {
+    let text = Self.good + """
+
+      kafka: {security: {protocol: sasl_ssl, mechanism: SCRAM-SHA-512, username: u, password: {env: P}}}
+      """
+    let world = Surroundings(variables: ["HOSTNAME": "w"]) { _ in .success(Array(text.utf8)) }
+    let loaded = PipelineLoader.load(files: ["p.yaml"], surroundings: world)
+    #expect(libraryFaults(loaded, LibraryVersion(2, 14, 2)) == [])
+    let old = libraryFaults(loaded, LibraryVersion(2, 0, 2))
+    #expect(old.map(\.place.description) == ["p.yaml:7:51"])
+    #expect(old.allSatisfy { $0.code.isWarning })
+    #expect(libraryFaults(loaded, LibraryVersion(2, 10, 0)).map(\.path) == ["kafka"])
   }
 
   @Test func `a usage fault goes to stderr with a hint and ends with 64`() {

@@ -66,6 +66,18 @@ struct FlagshipTests {
     #expect(narrower.hashBits == encoder.hashBits)
   }
 
+  @Test func `the learning digest moves with what the fold does, and with nothing else`() throws {
+    let digest = try Flagship.load().get().learningDigest
+    func other(_ assignment: String) throws -> Digest {
+      try Flagship.load(set: [assignment]).get().learningDigest
+    }
+    #expect(try other("worker.lanes=2") == digest)
+    #expect(try other("predict.decision.threshold=0.5") == digest)
+    #expect(try other("learning.rate=0.06") != digest)
+    #expect(try other("features[3].missing=zero") != digest)
+    #expect(try other("model.hash_bits=17") != digest)
+  }
+
   @Test func `topics left out take the pipeline's name`() throws {
     let text = Flagship.with("{topic: ml.dead-letters.v1, ", "{")
     #expect(try Flagship.load(text).get().topics.deadLetters == "flight-delay.dead-letters")

@@ -1,3 +1,4 @@
+import Kafka
 import Learning
 import Pipeline
 import Records
@@ -10,8 +11,11 @@ func check(_ invocation: Invocation) throws -> ExitCode {
       message: "'check' takes paths or --config, not both",
       hint: "paths are pipelines of their own, several --config are merged into one", verb: ["check"])
   }
-  let pipelines =
+  var pipelines =
     try paths.isEmpty ? [invocation.pipeline()] : paths.map { try invocation.pipeline(files: [$0]) }
+  for index in pipelines.indices {
+    pipelines[index].faults += libraryFaults(pipelines[index], LibraryVersion.current)
+  }
   let denied = invocation.has("deny-warnings")
   func isGood(_ loaded: LoadedPipeline) -> Bool {
     loaded.settings != nil && (!denied || loaded.faults.isEmpty)
@@ -45,6 +49,24 @@ func check(_ invocation: Invocation) throws -> ExitCode {
   return pipelines.allSatisfy(isGood) ? .done : .badConfiguration
 }
 
+/// What the client library that is loaded here would make of a configuration.
+func libraryFaults(_ loaded: LoadedPipeline, _ library: LibraryVersion) -> [ConfigurationFault] {
+  guard let settings = loaded.settings, let root = loaded.effective else { return [] }
+  func warning(_ path: String, _ message: String, _ hint: String) -> ConfigurationFault {
+    ConfigurationFault(.unsafeLibrary, at: root.nearest(to: path).place, path: path, message, hint: hint)
+  }
+  var faults: [ConfigurationFault] = []
+  if let refusal = library.refusal { faults.append(warning("kafka", refusal, "the worker will not start with it")) }
+  if let mechanism = settings.kafka.security.mechanism, mechanism.hasPrefix("SCRAM-"), library.hasBrokenSCRAM {
+    faults.append(
+      warning(
+        "kafka.security.mechanism",
+        "librdkafka \(library) fails \(mechanism) against brokers from 3.7.2, 3.8.1 and 3.9 on",
+        "librdkafka 2.6.1 or later; or PLAIN over TLS, or a client certificate"))
+  }
+  return faults
+}
+
 private struct Fact {
   var name: String
   var value: JSONText
@@ -64,6 +86,7 @@ private func facts(_ loaded: LoadedPipeline) -> [Fact] {
     count("windows", settings.features.windows.count),
     count("features", settings.features.features.count),
     count("contenders", settings.learning.contenders.count),
+    Fact(name: "learning", value: .string(String(settings.learningDigest.description.prefix(16)))),
     Fact(name: "plan", value: .string(String(plan.digest.description.prefix(16)))),
   ]
 }
