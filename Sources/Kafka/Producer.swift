@@ -1,4 +1,5 @@
 import CRdKafka
+import Records
 
 /// Sends records without transactions: for tools and operators' commands, never for a worker's outputs.
 ///

@@ -1,4 +1,5 @@
 import CRdKafka
+import Records
 
 /// A topic opened by one producer: its partitions are known before the first record is sent.
 ///

@@ -1,4 +1,5 @@
 import CRdKafka
+import Records
 
 /// One consumed record, lent: its bytes belong to the client and are gone when the borrow ends.
 ///
@@ -36,6 +37,11 @@ import CRdKafka
       let span = unsafe RawSpan(_unsafeBytes: unsafeKey)
       return unsafe _overrideLifetime(span, borrowing: self)
     }
+  }
+  /// A copy of the payload, for cold paths; empty for a tombstone.
+  public var valueBytes: [UInt8] {
+    // SAFETY: copied while the message lives.
+    unsafe Array(unsafeValue)
   }
   /// As `value`, for callers that work on pointers; not to be kept.
   public var unsafeValue: UnsafeRawBufferPointer {

@@ -1,4 +1,5 @@
 import CRdKafka
+import Records
 import Synchronization
 
 /// Writes units whole or not at all, together with the offsets they were made from.

@@ -1,4 +1,5 @@
 import Kafka
+import Records
 import Testing
 
 /// Plumbing against librdkafka's cluster inside the process: what is sent comes back, queues stay apart, a group of

@@ -1,4 +1,5 @@
 import Kafka
+import Records
 import Testing
 
 /// What is refused before any client is made, and that secrets stay out of words.

@@ -1,5 +1,3 @@
-import CRdKafka
-
 /// Headers of one record in one run of bytes, so that they can be carried without a list of strings.
 ///
 /// Layout:   per header a varint name length, the name's UTF-8, a varint of 0 (no value) or 1 + the value's
