@@ -1,0 +1,59 @@
+import Checkpoints
+import Features
+import Learning
+import Records
+
+/// Sections of a partition's checkpoint, in order:
+///
+///     engine   next offsets, largest event times and record counts, accounting, replay marks
+///     windows  `PartitionFeatures`
+///     waiting  `LabelJoin`
+extension PartitionEngine {
+  public static var checkpointSections: [String] { ["engine", "windows", "waiting"] }
+
+  /// Adds the state to a checkpoint. Only at a unit's end: no event may wait unscored.
+  public func encode(into checkpoint: inout CheckpointWriter) {
+    precondition(group.count == 0 && journal.isEmpty, "a checkpoint inside a unit")
+    var writer = ByteWriter()
+    writer.writeVarint(UInt64(nextOffsets.count))
+    for input in nextOffsets.indices {
+      writer.write(nextOffsets[input])
+      writer.write(eventTimesMax[input])
+      writer.write(recordCounts[input])
+    }
+    for path in Accounting.all { writer.write(accounting[keyPath: path]) }
+    marks.encode(into: &writer)
+    checkpoint.add("engine", writer.bytes)
+    var windows = ByteWriter()
+    features.encode(into: &windows)
+    checkpoint.add("windows", windows.bytes)
+    var waiting = ByteWriter()
+    join.encode(into: &waiting)
+    checkpoint.add("waiting", waiting.bytes)
+  }
+
+  /// Takes the state of a verified checkpoint; on a fault the engine must be thrown away.
+  public func restore(from checkpoint: Checkpoint) throws {
+    var reader = try checkpoint.reader("engine")
+    let inputs = try reader.readCount(itemBytes: 24, "inputs")
+    guard inputs == plan.inputs.count else {
+      throw FormatError(.invalidValue, at: reader.position, field: "inputs")
+    }
+    for input in 0..<inputs {
+      nextOffsets[input] = try reader.read(Int64.self, "next offset")
+      eventTimesMax[input] = try reader.read(Int64.self, "event time")
+      recordCounts[input] = try reader.read(UInt64.self, "record count")
+    }
+    for path in Accounting.all {
+      accounting[keyPath: path] = try reader.read(UInt64.self, "accounting")
+    }
+    try marks.restore(from: &reader, inputs: inputs)
+    try reader.expectEnd()
+    var windows = try checkpoint.reader("windows")
+    try features.restore(from: &windows)
+    try windows.expectEnd()
+    var waiting = try checkpoint.reader("waiting")
+    try join.restore(from: &waiting)
+    try waiting.expectEnd()
+  }
+}

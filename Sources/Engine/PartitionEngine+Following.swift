@@ -1,0 +1,151 @@
+import Features
+import Learning
+import Records
+
+/// Journal records that an engine still has to follow.
+struct FollowedJournal {
+  var records: [JournalRecord] = []
+  var first = 0
+  /// Run of the first record that is being taken.
+  var run = 0
+  /// Scored events of the first record that were taken already.
+  var scored = 0
+  /// Recomputes scores by version instead of believing the journal's; nil: silent.
+  var recompute: ((ModelVersion) -> ScorerSet?)?
+
+  var isEmpty: Bool { first == records.count }
+  var current: JournalRecord { records[first] }
+
+  mutating func finishRecord() {
+    first += 1
+    run = 0
+    scored = 0
+    if first == records.count {
+      records.removeAll()
+      first = 0
+    }
+  }
+}
+
+extension PartitionEngine {
+  /// Lets the next steps follow what an earlier run did, in its order and with its scores.
+  ///
+  /// With `recompute`, scores are computed again by the scorers of the version that the journal
+  /// names, compared bit for bit, and predictions are published into the unit; without, the steps
+  /// are silent and the journal's scores are believed.
+  public func follow(
+    _ records: [JournalRecord], recompute: ((ModelVersion) -> ScorerSet?)? = nil
+  ) {
+    following = FollowedJournal(records: records, recompute: recompute)
+    skipCovered()
+  }
+
+  /// Journal records still to be followed.
+  public var followedRemaining: Int { following.records.count - following.first }
+
+  /// Passes over records that the state already contains.
+  private func skipCovered() {
+    while !following.isEmpty {
+      let next = following.current.nextOffsets
+      guard next.indices.allSatisfy({ next[$0] <= nextOffsets[$0] }) else { return }
+      following.finishRecord()
+    }
+  }
+
+  func follow(into unit: CommitUnit) throws(EngineFault) -> StepOutcome {
+    while !following.isEmpty {
+      let record = following.current
+      guard following.run < record.runs.count else {
+        try flushFollowed(into: unit)
+        for input in nextOffsets.indices where record.nextOffsets[input] != nextOffsets[input] {
+          // Offsets may be ahead of the last record where a checkpoint stood behind a gap.
+          guard record.nextOffsets[input] <= nextOffsets[input] else {
+            throw .journalMismatch(
+              what: "next offset", input: input, offset: record.nextOffsets[input])
+          }
+        }
+        marks.note(
+          newest: eventTimesMax.max() ?? .min, oldest: eventTimesMax.min() ?? .min,
+          nextOffsets: nextOffsets)
+        journal.clear()
+        following.finishRecord()
+        return following.isEmpty ? .followed : .budgetSpent
+      }
+      let run = record.runs[following.run]
+      let input = Int(run.input)
+      guard input < queues.count else {
+        throw .journalMismatch(what: "input of a run", input: input, offset: run.nextOffset)
+      }
+      if nextOffsets[input] >= run.nextOffset {
+        following.run += 1
+        continue
+      }
+      switch queues[input].head {
+      case .unknown: return .waiting(input: input)
+      case .atEnd: throw .missingInput(input: input, offset: nextOffsets[input])
+      case .record:
+        guard queues[input].currentOffset < run.nextOffset else {
+          throw .missingInput(input: input, offset: nextOffsets[input])
+        }
+        take(input: input, into: unit)
+        if group.isFull { try flushFollowed(into: unit) }
+      }
+    }
+    return .followed
+  }
+
+  /// As `flush`, with the versions and scores of the journal.
+  private func flushFollowed(into unit: CommitUnit) throws(EngineFault) {
+    guard group.count > 0 else { return }
+    features.finish(group.features)
+    let record = following.current
+    let width = plan.contenderCount
+    guard record.contenderCount == width,
+      (following.scored + group.count) * width <= record.scores.count
+    else {
+      throw .journalMismatch(
+        what: "scored events", input: plan.scoredInput, offset: group.offsets[0])
+    }
+    var slot = 0
+    while slot < group.count {
+      guard let (version, left) = record.version(ofScored: following.scored + slot) else {
+        throw .journalMismatch(
+          what: "version runs", input: plan.scoredInput, offset: group.offsets[slot])
+      }
+      let end = min(group.count, slot + left)
+      try takeScores(of: record, version: version, from: slot, to: end, into: unit)
+      admit(from: slot, to: end, version: version, into: unit)
+      slot = end
+    }
+    following.scored += group.count
+    unit.scored += group.count
+    group.clear()
+  }
+
+  private func takeScores(
+    of record: JournalRecord, version: ModelVersion, from start: Int, to end: Int,
+    into unit: CommitUnit
+  ) throws(EngineFault) {
+    let width = plan.contenderCount
+    let base = following.scored * width
+    if let recompute = following.recompute {
+      guard let scorers = recompute(version) else {
+        throw .journalMismatch(
+          what: "version unknown", input: plan.scoredInput, offset: group.offsets[start])
+      }
+      score(with: scorers)
+      for slot in start..<end {
+        for contender in 0..<width {
+          let ours = group.scores[slot * width + contender]
+          let theirs = record.scores[base + slot * width + contender]
+          guard ours.margin.bitPattern == theirs.margin.bitPattern,
+            ours.probability.bitPattern == theirs.probability.bitPattern
+          else { throw .scoreMismatch(offset: group.offsets[slot], contender: contender) }
+        }
+      }
+      publish(from: start, to: end, version: version, champion: scorers.championIndex, into: unit)
+      return
+    }
+    for cell in (start * width)..<(end * width) { group.scores[cell] = record.scores[base + cell] }
+  }
+}
