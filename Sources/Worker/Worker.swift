@@ -1,1 +1,173 @@
-// Worker
+import Engine
+import Features
+import Glibc
+import Kafka
+import Learning
+import Pipeline
+import Records
+import Storage
+import Synchronization
+
+/// Which build runs, for metrics and logs.
+public struct WorkerBuild: Sendable {
+  public var version: String
+  public var commit: String
+  public init(version: String, commit: String) {
+    self.version = version
+    self.commit = commit
+  }
+}
+
+/// The worker: lanes, model replica and their lifecycle.
+///
+/// Life:    checks the cluster against the declaration, folds the learning log to its end, then runs its
+///          lanes until it is told to stop or cannot go on. A second signal ends the process at once.
+/// Threads: one fold and one commit thread a lane, one for the replica; the caller's waits.
+public final class Worker: Sendable {
+  let context: WorkerContext
+  private let features: FeaturePlan
+  private let failure = Mutex<WorkerFailure?>(nil)
+  private let plan = Mutex<EnginePlan?>(nil)
+
+  /// Looks at cluster and disk; every fault of the cluster at once.
+  public init(
+    settings: PipelineSettings, features: FeaturePlan, surroundings: Surroundings, log: LogWriter,
+    build: WorkerBuild, untilEnd: Bool = false
+  ) throws {
+    self.features = features
+    let security = try ResolvedSecurity(settings.kafka, surroundings)
+    let trust = try readTrustedKeys(settings.trustedKeyPaths, surroundings)
+    let client = security.clientSettings(
+      bootstrap: settings.kafka.bootstrap, clientID: "\(settings.name).check")
+    for warning in client.warnings { log.warning("client-library", warning) }
+    let (clusterID, existing) = try kafka { () throws(KafkaError) in
+      let admin = try Admin(client)
+      return (try admin.clusterID(), try admin.topics())
+    }
+    let faults = topicFaults(settings, existing: existing)
+    guard faults.isEmpty else {
+      throw WorkerFailure.misconfigured(faults.joined(separator: "\n"))
+    }
+    let store: CheckpointStore
+    let blobs: BlobStore
+    do {
+      store = try CheckpointStore.open(
+        settings.checkpoints.directory, owner: "\(settings.name) \(settings.worker.instance)")
+      blobs = try BlobStore(in: settings.checkpoints.directory)
+    } catch {
+      throw WorkerFailure.storage("\(error)")
+    }
+    context = WorkerContext(
+      settings: settings, security: security, clusterID: clusterID, store: store, blobs: blobs,
+      trust: trust, metrics: WorkerMeter(settings, build), log: log,
+      untilEnd: untilEnd)
+  }
+
+  /// Runs until stopped; the process's exit code.
+  public func run() -> Int32 {
+    let signals = StopSignals()
+    context.log.info(
+      "starting", "starting",
+      LogFields([
+        "cluster": context.clusterID, "lanes": "\(context.lanes.count)",
+        "librdkafka": "\(LibraryVersion.current)",
+      ]))
+    let threads: [NamedThread]
+    do {
+      threads = try startThreads()
+    } catch {
+      context.log.error("threads", "no thread can be started", LogFields(["error": "\(error)"]))
+      return 70
+    }
+    while !context.isStopping {
+      if let signal = signals.next(timeoutMilliseconds: 200) {
+        context.log.notice("draining", "draining", LogFields(["signal": "\(signal)"]))
+        context.stop()
+      }
+      context.drainClientLog()
+    }
+    // From here on a second signal ends the process at once: that is a crash, which recovery survives.
+    signals.exitOnNext()
+    for thread in threads { thread.join() }
+    context.drainClientLog()
+    if let failure = failure.withLock({ $0 }) {
+      context.log.error("stopped", "stopped by a failure", LogFields(["error": "\(failure)"]))
+      context.log.flush()
+      return failure.exitCode
+    }
+    context.log.info("stopped", "drained and stopped")
+    context.log.flush()
+    return 0
+  }
+
+  /// Blocks SIGTERM and SIGINT in the calling thread and all it starts; `run` takes them. To be called first.
+  public static func blockStopSignals() { StopSignals.block() }
+
+  /// Asks the worker to drain and return from `run`.
+  public func stop() { context.stop() }
+
+  private func fail(_ why: WorkerFailure) {
+    failure.withLock { $0 = $0 ?? why }
+    context.stop()
+  }
+
+  private func startThreads() throws(ThreadFailure) -> [NamedThread] {
+    var threads = [try NamedThread("replica") { [self] in runReplica() }]
+    for lane in context.lanes {
+      threads.append(try NamedThread("lane-\(lane.index)") { [self] in runLane(lane) })
+    }
+    return threads
+  }
+
+  private func runReplica() {
+    do throws(WorkerFailure) {
+      let replica = try Replica(context: context) { [self] (state) throws(WorkerFailure) in
+        let made = try enginePlan(state)
+        plan.withLock { $0 = made }
+      }
+      try replica.run()
+    } catch {
+      fail(error)
+    }
+  }
+
+  /// The rows that the charter's contenders read must be among those this pipeline makes.
+  private func enginePlan(_ state: ModelState) throws(WorkerFailure) -> EnginePlan {
+    EnginePlan(
+      features: features, join: context.settings.join,
+      threshold: Float(context.settings.decisionThreshold),
+      contenderCount: state.contenderNames.count)
+  }
+
+  /// Sessions one after the other: each makes its state again from the logs.
+  private func runLane(_ progress: LaneProgress) {
+    while !context.isStopping, plan.withLock({ $0 }) == nil { Monotonic.pause(milliseconds: 10) }
+    guard let plan = plan.withLock({ $0 }) else { return }
+    var pause: UInt32 = 100
+    while !context.isStopping {
+      let end: LaneEnd
+      do throws(WorkerFailure) {
+        end = try Lane(context: context, plan: plan, progress: progress).run()
+      } catch {
+        end = .failed(error)
+      }
+      switch end {
+      case .stopped:
+        progress.update { $0.phase = .stopped }
+        // With `untilEnd`, the lane that ends last ends the worker.
+        if context.lanes.allSatisfy({ $0.snapshot.phase == .stopped }) { context.stop() }
+        return
+      case .rejoin(let why), .failed(.superseded(let why)):
+        context.log.warning(
+          "rejoin", "dropping what is uncommitted and joining again",
+          LogFields(["reason": why, "lane": "\(progress.index)"]))
+        progress.update { $0.phase = .starting }
+        Monotonic.pause(milliseconds: pause)
+        pause = min(pause * 2, 5_000)
+      case .failed(let why):
+        fail(why)
+        return
+      }
+    }
+  }
+}

@@ -3,6 +3,8 @@ import Pipeline
 /// What is known of this build.
 enum BuildFacts {
   static let version = "0.1.0"
+  /// A build from a source tree does not know its commit.
+  static let commit = "unknown"
 
   static var facts: [(String, String)] {
     #if arch(x86_64)

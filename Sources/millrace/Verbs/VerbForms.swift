@@ -10,9 +10,7 @@ extension Verb {
       discussion:
         "Consumes the inputs, scores, publishes and learns until SIGTERM or SIGINT; then drains and ends with 0. A second signal stops at once.",
       flags: [
-        Flag("dry-run", "Consume and score, but never produce or commit."),
         Flag("until-end", "End when every input has been read to its end."),
-        Flag("restore", .either(["latest", "none"], .text("ID")), "Checkpoint to begin from; latest by default."),
       ],
       examples: ["run --config deploy/pipelines/flight-delay/pipeline.yaml --set worker.lanes=2"], body: body)
   }

@@ -5,6 +5,7 @@ extension CommandTable {
     summary: "scores Kafka streams with a model that learns from them, exactly once",
     globals: CommandTable.globals,
     verbs: [
+      .run(body: run),
       .check(body: check),
       .configShow(body: configShow),
       .configSchema(body: configSchema),

@@ -1,0 +1,358 @@
+import Checkpoints
+import Engine
+import Kafka
+import Learning
+import Pipeline
+import Records
+import Storage
+
+/// Why a lane's session ended.
+enum LaneEnd: Sendable {
+  /// Asked to stop; everything taken is committed.
+  case stopped
+  /// What this lane held belongs to another now: begin anew.
+  case rejoin(String)
+  case failed(WorkerFailure)
+}
+
+/// One partition as a lane holds it: its state and the queues of its inputs.
+final class LanePartition {
+  let engine: PartitionEngine
+  /// In the order of the pipeline's inputs.
+  let queues: [PartitionQueue]
+  /// Journal records to follow when it was assigned, for the progress shown.
+  let followedTotal: Int
+  /// A lower bound of the journal's offset after our last record: its end at the assignment, and one for
+  /// every record since. Markers make the truth larger, and a restart then reads a little more.
+  var journalNext: Int64
+  var checkpointGeneration: UInt64
+  var checkpointParent: Digest?
+
+  init(_ restored: RestoredPartition, queues: [PartitionQueue]) {
+    engine = restored.engine
+    self.queues = queues
+    followedTotal = restored.engine.followedRemaining
+    journalNext = restored.journalNext
+    checkpointGeneration = restored.checkpointGeneration
+    checkpointParent = restored.checkpointParent
+  }
+}
+
+/// One member of the consumer group: takes records of its partitions, folds and scores them, and hands
+/// sealed units to a commit thread, which publishes one while the next is computed.
+///
+/// A session lasts until a stop, a lost assignment or a failure; what it had not committed is dropped
+/// with the state behind it, and the next session makes that state again from the logs.
+///
+/// Threads: everything here runs on the lane's fold thread; the committer on its own, joined by rings.
+final class Lane {
+  /// Sealed units in flight; a full ring stops the taking.
+  static let unitsInFlight = 3
+  /// Records taken between two looks at the scorers: bounds how old a scorer may be served.
+  static let stepRecords = 256
+
+  let context: WorkerContext
+  let plan: EnginePlan
+  let progress: LaneProgress
+  let consumer: Consumer
+  let sealed: Ring<SealedUnit>
+  let free: Ring<CommitUnit>
+  let committer: LaneCommitter
+  private let commitThread: NamedThread
+  var partitions: [LanePartition] = []
+  var control: ControlIntake?
+  /// The unit being filled.
+  var unit: CommitUnit
+  /// When the first record of the open unit was taken, monotonic nanoseconds; nil while it is empty.
+  var unitFirstTaken: UInt64?
+  /// Where followed records go: their outputs were published long ago.
+  let silent: CommitUnit
+  var lastCheckpoint: UInt64
+  var scorers: ScorerSet?
+  var generation: UInt64 = 0
+  var sealedCount: UInt64 = 0
+  /// Every input of every partition was at its end when last looked at.
+  private var isIdle = false
+  private var headers = HeaderBlock()
+
+  init(context: WorkerContext, plan: EnginePlan, progress: LaneProgress) throws(WorkerFailure) {
+    self.context = context
+    self.plan = plan
+    self.progress = progress
+    let consumer = try kafka { () throws(KafkaError) in
+      try context.makeConsumer(lane: progress.index)
+    }
+    self.consumer = consumer
+    sealed = Ring(capacity: Self.unitsInFlight)
+    free = Ring(capacity: Self.unitsInFlight + 1)
+    func makeUnit() -> CommitUnit { CommitUnit(
+        examples: context.makeExampleBuilder(plan), inputCount: plan.inputs.count) }
+    unit = makeUnit()
+    silent = makeUnit()
+    for _ in 0..<Self.unitsInFlight { _ = free.push(makeUnit()) }
+    lastCheckpoint = context.now()
+    let (sealed, free) = (self.sealed, self.free)
+    let committer = try kafka { () throws(KafkaError) in
+      try LaneCommitter(
+        context: context, progress: progress, consumer: consumer, sealed: sealed, free: free)
+    }
+    self.committer = committer
+    do throws(ThreadFailure) {
+      commitThread = try NamedThread("commit-\(progress.index)") { [committer] in committer.run() }
+    } catch {
+      throw .unrecoverable("no thread can be started: \(error)")
+    }
+  }
+
+  /// Runs one session to its end. Closes the consumer and joins the commit thread in every case.
+  func run() -> LaneEnd {
+    let end: LaneEnd
+    do throws(WorkerFailure) {
+      end = try session()
+    } catch {
+      end = .failed(error)
+    }
+    sealed.close()
+    commitThread.join()
+    partitions.removeAll()
+    control = nil
+    progress.isReady.store(false, ordering: .releasing)
+    progress.ownsControl.store(false, ordering: .releasing)
+    consumer.close()
+    // What the committer met is the cause; what the fold thread saw of it is a consequence.
+    return committer.end ?? end
+  }
+
+  private func session() throws(WorkerFailure) -> LaneEnd {
+    try kafka { () throws(KafkaError) in
+      try consumer.subscribe([plan.inputs[plan.scoredInput].topic, context.settings.topics.control])
+    }
+    while true {
+      if sealed.isClosed { return .rejoin("commit thread ended") }
+      if context.isStopping || (context.untilEnd && isFinished) {
+        try release(lost: false)
+        return .stopped
+      }
+      switch consumer.poll(milliseconds: 0) {
+      case .none: break
+      case .assign(let given): try take(given)
+      case .revoke(_, let lost):
+        if lost { return .rejoin("assignment lost") }
+        try release(lost: false)
+        try kafka { () throws(KafkaError) in try consumer.unassign() }
+      case .error(let error):
+        guard error.action == .retrySameCall else {
+          if error.action == .rejoinGroup { return .rejoin("\(error)") }
+          throw .kafka(error)
+        }
+        context.log.warning(
+          "consumer-error", "consumer",
+          LogFields(["error": error.description]))
+      }
+      adopt()
+      let progressed = try work()
+      try sealIfDue()
+      if !progressed { consumer.wait(milliseconds: waitMilliseconds) }
+    }
+  }
+
+  /// Lanes adopt between steps, idle ones too, so that a prediction names exactly one version.
+  private func adopt() {
+    guard context.hub.generation != generation else {
+      if unitFirstTaken == nil && committer.committedCount == sealedCount {
+        progress.resolved.store(generation, ordering: .releasing)
+      }
+      return
+    }
+    let (next, nextGeneration) = context.hub.current()
+    scorers = next
+    generation = nextGeneration
+    progress.adopted.store(generation, ordering: .releasing)
+  }
+
+  /// Fetches and steps every partition once; false where nothing could be done.
+  private var isFinished: Bool {
+    isIdle && unitFirstTaken == nil && !partitions.isEmpty
+  }
+
+  private func work() throws(WorkerFailure) -> Bool {
+    guard let scorers else { return false }
+    var progressed = false
+    isIdle = true
+    for partition in partitions {
+      let fetched = try fetch(partition)
+      let engine = partition.engine
+      let following = engine.followedRemaining > 0
+      let target = following ? silent : unit
+      if following { silent.clear() }
+      let before = target.consumed
+      let budget =
+        following
+        ? Self.stepRecords
+        : min(before + Self.stepRecords, context.settings.delivery.transactionRecords)
+      do throws(EngineFault) {
+        let outcome = try engine.step(into: target, scorers: scorers, budget: budget)
+        if outcome != .idle { isIdle = false }
+        if outcome == .followed {
+          context.log.info(
+            "partition-restored", "partition restored",
+            LogFields(["partition": "\(engine.partition.value)", "journal_records": "\(partition.followedTotal)"]))
+        }
+      } catch {
+        throw .unrecoverable("partition \(engine.partition.value): \(error)")
+      }
+      let taken = target.consumed > before
+      if taken && !following && unitFirstTaken == nil { unitFirstTaken = context.now() }
+      progressed = progressed || taken || fetched
+    }
+    if let control, try control.take(into: unit) {
+      progressed = true
+      if unitFirstTaken == nil { unitFirstTaken = context.now() }
+    }
+    return progressed
+  }
+
+  /// Moves what the client has fetched into the partition's engine.
+  private func fetch(_ partition: LanePartition) throws(WorkerFailure) -> Bool {
+    var fetched = false
+    let engine = partition.engine
+    for input in partition.queues.indices {
+      taking: while true {
+        let room = engine.room(input: input)
+        if room == 0 { break }
+        let (count, stop) = partition.queues[input].take(upTo: room) { record in
+          headers.removeAll()
+          record.appendHeaders(to: &headers)
+          unsafe headers.bytes.withUnsafeBytes { headers in
+            unsafe engine.append(
+              input: input, payload: record.unsafeValue,
+              key: record.hasKey ? record.unsafeKey : nil, headers: headers,
+              offset: record.offset, timestamp: record.timestamp)
+          }
+        }
+        if count > 0 { fetched = true }
+        switch stop {
+        case .record: continue
+        case .nothing: break taking
+        case .endOfPartition:
+          engine.markAtEnd(input: input)
+          fetched = true
+        case .error(let error):
+          guard error.action == .retrySameCall else { throw .kafka(error) }
+          context.log.warning(
+            "fetch-error", "fetch",
+            LogFields(["error": "\(error)"]))
+          break taking
+        }
+      }
+      engine.seal(input: input)
+    }
+    return fetched
+  }
+
+  private var waitMilliseconds: Int32 {
+    guard let first = unitFirstTaken else { return 50 }
+    let interval = UInt64(context.settings.delivery.transactionIntervalMilliseconds) * 1_000_000
+    let elapsed = context.now() - first
+    return elapsed >= interval ? 0 : Int32((interval - elapsed) / 1_000_000 + 1)
+  }
+
+  // MARK: Units
+
+  private func sealIfDue() throws(WorkerFailure) {
+    guard let first = unitFirstTaken else { return }
+    let delivery = context.settings.delivery
+    let due =
+      unit.consumed >= delivery.transactionRecords
+      || context.now() - first >= UInt64(delivery.transactionIntervalMilliseconds) * 1_000_000
+    if due { try seal(forcingCheckpoint: false) }
+  }
+
+  /// Ends the open unit and hands it to the commit thread; waits where three are in flight already.
+  func seal(forcingCheckpoint: Bool) throws(WorkerFailure) {
+    for partition in partitions where partition.engine.followedRemaining == 0 {
+      if partition.engine.seal(into: unit) { partition.journalNext += 1 }
+    }
+    unit.sealExamples()
+    let now = context.now()
+    let every = UInt64(context.settings.checkpoints.everyMilliseconds) * 1_000_000
+    var checkpoints: [PendingCheckpoint] = []
+    if forcingCheckpoint || now - lastCheckpoint >= every {
+      checkpoints = partitions.compactMap { pendingCheckpoint($0) }
+      lastCheckpoint = now
+    }
+    let group = try kafka { () throws(KafkaError) in try consumer.groupMetadata() }
+    let sealedUnit = SealedUnit(
+      unit: unit, group: group, controlNext: control?.takeNextOffset(), checkpoints: checkpoints,
+      generation: generation, firstTakenNanoseconds: unitFirstTaken ?? now)
+    noteProgress()
+    guard sealed.push(sealedUnit) else { throw .superseded("commit thread ended") }
+    sealedCount += 1
+    guard let next = free.pop() else { throw .superseded("commit thread ended") }
+    next.clear()
+    unit = next
+    unitFirstTaken = nil
+  }
+
+  /// Waits until everything sealed is committed; false if that will not come.
+  private func drain() -> Bool {
+    // Every unit but the open one comes back through `free` once it is committed.
+    var units: [CommitUnit] = []
+    for _ in 0..<Self.unitsInFlight {
+      guard let unit = free.pop() else { return false }
+      units.append(unit)
+    }
+    for unit in units { _ = free.push(unit) }
+    return true
+  }
+
+  private func pendingCheckpoint(_ partition: LanePartition) -> PendingCheckpoint? {
+    guard partition.engine.followedRemaining == 0 else { return nil }
+    var writer = CheckpointWriter(
+      CheckpointIdentity(
+        kind: .partition,
+        fingerprint: context.fingerprint(plan: plan, partition: partition.engine.partition),
+        inputs: partition.engine.consumedOffsets.enumerated().map {
+          InputPosition(topic: plan.inputs[$0.offset].topic, next: Offset($0.element))
+        },
+        logNext: Offset(partition.journalNext), generation: partition.checkpointGeneration,
+        parent: partition.checkpointParent))
+    partition.checkpointGeneration += 1
+    partition.engine.encode(into: &writer)
+    let (bytes, id) = writer.encode()
+    partition.checkpointParent = id
+    return PendingCheckpoint(name: CheckpointName(writer.identity), bytes: bytes)
+  }
+
+  /// Commits all that was taken and writes the state, so that the partitions can be let go.
+  private func release(lost: Bool) throws(WorkerFailure) {
+    progress.update { $0.phase = .draining }
+    if !partitions.isEmpty || unitFirstTaken != nil {
+      try seal(forcingCheckpoint: true)
+      guard drain() else { throw .superseded("commit thread ended") }
+    }
+    partitions.removeAll()
+    control = nil
+    progress.ownsControl.store(false, ordering: .releasing)
+    noteProgress()
+  }
+
+  private func noteProgress() {
+    let partitions = self.partitions.map { partition in
+      let engine = partition.engine
+      return LaneSnapshot.Partition(
+        partition: engine.partition.value, accounting: engine.accounting,
+        waiting: engine.waitingCount, earlyLabels: engine.earlyLabelCount,
+        windowKeys: engine.windowCounters.keys.reduce(0, +), windowBytes: engine.windowStateBytes,
+        waitingBytes: engine.waitingBytes, nextOffsets: engine.consumedOffsets,
+        watermarks: plan.inputs.indices.map { engine.watermark(input: $0) },
+        eventTimes: plan.inputs.indices.map { engine.newestEventTime(input: $0) },
+        records: engine.recordCounts,
+        restoreRemaining: engine.followedRemaining)
+    }
+    progress.update { snapshot in
+      snapshot.partitions = partitions
+      if snapshot.phase != .draining { snapshot.phase = .running }
+    }
+  }
+}

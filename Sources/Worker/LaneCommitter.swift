@@ -1,0 +1,225 @@
+import Checkpoints
+import Engine
+import Kafka
+import Pipeline
+import Records
+import Storage
+import Synchronization
+
+/// Publishes a lane's sealed units, one transaction each, on a thread of its own, while the lane computes
+/// the next.
+///
+/// Protocol: a unit's bytes are encoded once. An abortable error aborts and sends the same bytes again; a
+/// commit that timed out is called again, never aborted; after a fatal error or a commit in doubt the
+/// producer is made anew (its epoch fences whatever is still under way) and the committed offsets say
+/// whether the transaction counted.
+///
+/// Threads: `run` on the commit thread; `end` after that thread was joined; `isIdle` anywhere.
+/// Invariant: `producer` and `topics` are touched by the commit thread alone once `run` began.
+final class LaneCommitter: @unchecked Sendable {
+  static let attemptsMax = 5
+  static let retriesMax = 20
+
+  private let context: WorkerContext
+  private let progress: LaneProgress
+  private let consumer: Consumer
+  private let transactionalID: String
+  private let sealed: Ring<SealedUnit>
+  private let free: Ring<CommitUnit>
+  private var producer: TransactionalProducer
+  private var topics: OutputTopics
+  private let taken = Atomic<UInt64>(0)
+  private let result = Mutex<LaneEnd?>(nil)
+
+  init(
+    context: WorkerContext, progress: LaneProgress, consumer: Consumer, sealed: Ring<SealedUnit>,
+    free: Ring<CommitUnit>
+  ) throws(KafkaError) {
+    self.context = context
+    self.progress = progress
+    self.consumer = consumer
+    self.sealed = sealed
+    self.free = free
+    transactionalID = context.transactionalID(suffix: "\(progress.index)")
+    producer = try context.makeProducer(transactionalID)
+    try Self.initialise(producer)
+    topics = try OutputTopics(context.settings, producer)
+  }
+
+  /// Why the thread ended by itself; nil where it was told to.
+  var end: LaneEnd? { result.withLock { $0 } }
+  /// Units committed so far.
+  var committedCount: UInt64 { taken.load(ordering: .acquiring) }
+
+  /// Commits units until the ring is closed and empty, or one cannot be committed.
+  func run() {
+    while let unit = sealed.pop() {
+      switch commit(unit) {
+      case .none:
+        finish(unit)
+        taken.wrappingAdd(1, ordering: .acquiringAndReleasing)
+        _ = free.push(unit.unit)
+      case .some(let end):
+        context.metrics.transactionFailed("fenced")
+        result.withLock { $0 = end }
+        sealed.close()
+        free.close()
+        return
+      }
+    }
+    free.close()
+  }
+
+  /// What a known commit makes true: metrics, and checkpoints that may now be named.
+  private func finish(_ sealed: SealedUnit) {
+    progress.resolved.store(sealed.generation, ordering: .releasing)
+    progress.update {
+      $0.unitsCommitted += 1
+      $0.recordsConsumed += UInt64(sealed.unit.consumed)
+    }
+    context.metrics.committed(sealed, now: context.now())
+    for pending in sealed.checkpoints { context.write(pending) }
+  }
+
+  // MARK: One unit
+
+  /// nil: committed.
+  private func commit(_ sealed: SealedUnit) -> LaneEnd? {
+    var attempts = 0
+    while true {
+      attempts += 1
+      do throws(KafkaError) {
+        if producer.isInDoubt { try recreate() }
+        try send(sealed)
+        try retrying { () throws(KafkaError) in try producer.commit() }
+        return nil
+      } catch {
+        context.metrics.transactionFailed("aborted")
+        context.log.warning(
+          "transaction-failed", "transaction failed",
+          LogFields(["attempt": "\(attempts)", "error": "\(error)"]))
+        if let end = recover(from: error, sealed, attempts: attempts) {
+          if case .stopped = end { return nil }
+          return end
+        }
+      }
+    }
+  }
+
+  /// Brings the producer back to where `send` may be tried again (nil), or says how this ends;
+  /// `.stopped` stands for "it was committed after all".
+  private func recover(from error: KafkaError, _ sealed: SealedUnit, attempts: Int) -> LaneEnd? {
+    guard attempts < Self.attemptsMax else { return .failed(.kafka(error)) }
+    do throws(KafkaError) {
+      switch error.action {
+      case .abortAndResend:
+        try retrying { () throws(KafkaError) in try producer.abort() }
+        return nil
+      case .rejoinGroup:
+        try retrying { () throws(KafkaError) in try producer.abort() }
+        return .rejoin("\(error)")
+      case .recreateProducer, .retrySameCall:
+        try recreate()
+        return try probe(sealed)
+      case .quarantineRecord, .offsetOutOfRange, .misconfigured, .denied, .fatal:
+        return .failed(.kafka(error))
+      }
+    } catch let second {
+      // The way back failed too: a new producer and the committed offsets are the last resort.
+      do throws(KafkaError) {
+        try recreate()
+        return try probe(sealed)
+      } catch {
+        return .failed(.kafka(second))
+      }
+    }
+  }
+
+  private func send(_ sealed: SealedUnit) throws(KafkaError) {
+    let unit = sealed.unit
+    try producer.begin()
+    for record in unit.records {
+      let topic = topics[record.destination]
+      // Shared topics are written round robin by our own partition number, so that each keeps few writers.
+      let partition =
+        record.partition >= 0 ? record.partition : Int32(progress.index) % topic.partitionCount
+      try unsafe unit.withParts(of: record) { (key, value, headers) throws(KafkaError) in
+        try produceWaiting { () throws(KafkaError) in
+          try unsafe producer.produce(
+            topic, partition: partition, key: key, value: value, headers: headers,
+            timestamp: max(record.timestamp, 0))
+        }
+      }
+    }
+    try retrying { () throws(KafkaError) in
+      try producer.sendOffsets(context.offsets(of: sealed), sealed.group)
+    }
+  }
+
+  /// A full queue is waited for: that is the back-pressure.
+  private func produceWaiting(_ body: () throws(KafkaError) -> Void) throws(KafkaError) {
+    while true {
+      do throws(KafkaError) { return try body() } catch {
+        guard error.code == KafkaCode.queueFull else { throw error }
+        producer.poll(milliseconds: 10)
+      }
+    }
+  }
+
+  /// Calls again what says that it may be called again.
+  private func retrying(_ call: () throws(KafkaError) -> Void) throws(KafkaError) {
+    for attempt in 1... {
+      do throws(KafkaError) { return try call() } catch {
+        guard error.action == .retrySameCall, attempt < Self.retriesMax else { throw error }
+      }
+    }
+  }
+
+  private static func initialise(_ producer: TransactionalProducer) throws(KafkaError) {
+    for attempt in 1... {
+      do throws(KafkaError) { return try producer.initTransactions() } catch {
+        guard error.action == .retrySameCall, attempt < retriesMax else { throw error }
+      }
+    }
+  }
+
+  private func recreate() throws(KafkaError) {
+    producer.purge()
+    producer = try context.makeProducer(transactionalID)
+    try Self.initialise(producer)
+    topics = try OutputTopics(context.settings, producer)
+  }
+
+  /// What became of the transaction, by the group's committed offsets.
+  private func probe(_ sealed: SealedUnit) throws(KafkaError) -> LaneEnd? {
+    let ends = context.offsets(of: sealed)
+    let committed = try consumer.committed(ends.map(\.partition))
+    if zip(ends, committed).allSatisfy({ $0.offset == $1.offset }) { return .stopped }
+    // Anything ahead of us was not ours.
+    let isBehind = zip(ends, committed).allSatisfy { ($1.offset ?? -1) <= $0.offset }
+    return isBehind ? nil : .rejoin("committed offsets are ahead of the unit")
+  }
+}
+
+/// The topics a worker writes to, opened by one producer.
+struct OutputTopics {
+  private let predictions, deadLetters, learning, journal, acks: ProducerTopic
+
+  init(_ settings: PipelineSettings, _ producer: TransactionalProducer) throws(KafkaError) {
+    predictions = try producer.open(settings.topics.predictions)
+    deadLetters = try producer.open(settings.topics.deadLetters)
+    learning = try producer.open(settings.topics.learning)
+    journal = try producer.open(settings.topics.journal)
+    acks = try producer.open(settings.topics.acks)
+  }
+
+  subscript(destination: OutputRecord.Destination) -> ProducerTopic {
+    switch destination {
+    case .predictions: predictions
+    case .deadLetters: deadLetters
+    case .learning: learning
+    case .journal: journal
+    case .acks: acks
+    }
+  }
+}

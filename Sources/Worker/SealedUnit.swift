@@ -1,0 +1,41 @@
+import Checkpoints
+import Engine
+import Kafka
+import Records
+import Storage
+
+/// A unit that is ready to be committed, with all that the commit needs beside its outputs.
+///
+/// Invariant: made by the fold thread, then owned by the commit thread alone; nobody changes it.
+/// The kill -9 tests, which compare every published byte with a recomputation, would notice.
+final class SealedUnit: @unchecked Sendable {
+  let unit: CommitUnit
+  /// Taken by the fold thread when the unit was sealed, so that a stale generation is refused.
+  let group: GroupMetadata
+  /// Offset after the last command taken from `control`; nil where this unit took none.
+  let controlNext: Int64?
+  /// States to be written once the commit is known.
+  let checkpoints: [PendingCheckpoint]
+  /// Scorer generation adopted last before the unit was sealed.
+  let generation: UInt64
+  /// When the first of its records was taken, monotonic nanoseconds.
+  let firstTakenNanoseconds: UInt64
+
+  init(
+    unit: CommitUnit, group: GroupMetadata, controlNext: Int64?, checkpoints: [PendingCheckpoint],
+    generation: UInt64, firstTakenNanoseconds: UInt64
+  ) {
+    self.unit = unit
+    self.group = group
+    self.controlNext = controlNext
+    self.checkpoints = checkpoints
+    self.generation = generation
+    self.firstTakenNanoseconds = firstTakenNanoseconds
+  }
+}
+
+/// A partition's state at the end of a unit, encoded, waiting for the commit that makes it true.
+struct PendingCheckpoint: Sendable {
+  var name: CheckpointName
+  var bytes: [UInt8]
+}

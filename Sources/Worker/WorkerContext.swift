@@ -1,0 +1,187 @@
+import Checkpoints
+import Engine
+import Glibc
+import Kafka
+import Learning
+import Pipeline
+import Records
+import Storage
+import Synchronization
+
+/// What all threads of one worker share. Everything here is immutable or guards itself.
+final class WorkerContext: Sendable {
+  let settings: PipelineSettings
+  let clusterID: String
+  let hub = ScorerHub()
+  let store: CheckpointStore
+  let blobs: BlobStore
+  let trust: [Ed25519.PublicKey]
+  let metrics: WorkerMeter
+  let log: LogWriter
+  /// Stop once every input was read to its end and all of it is committed.
+  let untilEnd: Bool
+  let lanes: [LaneProgress]
+  /// The replica's last publication, for people; nil before the first.
+  let model = Mutex<ModelSnapshot?>(nil)
+  private let security: ResolvedSecurity
+  private let clientLog = LogQueue()
+  private let stopping = Atomic<Bool>(false)
+
+  init(
+    settings: PipelineSettings, security: ResolvedSecurity, clusterID: String,
+    store: CheckpointStore, blobs: BlobStore, trust: [Ed25519.PublicKey], metrics: WorkerMeter, log: LogWriter, untilEnd: Bool
+  ) {
+    self.untilEnd = untilEnd
+
+    self.settings = settings
+    self.security = security
+    self.clusterID = clusterID
+    self.store = store
+    self.blobs = blobs
+    self.trust = trust
+    self.metrics = metrics
+    self.log = log
+    lanes = (0..<settings.worker.lanes).map { LaneProgress(index: $0) }
+  }
+
+  var isStopping: Bool { stopping.load(ordering: .acquiring) }
+  func stop() { stopping.store(true, ordering: .releasing) }
+
+  /// Milliseconds since 1970, for what people read.
+  func wallMilliseconds() -> Int64 {
+    var time = timespec()
+    // SAFETY: writes one struct; this clock always exists.
+    unsafe clock_gettime(CLOCK_REALTIME, &time)
+    return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec / 1_000_000)
+  }
+
+  /// Monotonic nanoseconds; decides when units end and nothing else.
+  func now() -> UInt64 { Monotonic.nanoseconds() }
+
+  // MARK: Clients
+
+  func clientSettings(_ role: String) -> ClientSettings {
+    var client = security.clientSettings(
+      bootstrap: settings.kafka.bootstrap,
+      clientID: Self.clientID("\(settings.name).\(settings.worker.instance).\(role)"))
+    client.log = clientLog.sink
+    return client
+  }
+
+  /// Longer ones crash old client libraries.
+  private static func clientID(_ text: String) -> String { String(text.prefix(64)) }
+
+  func transactionalID(suffix: String) -> String {
+    "\(settings.name)-\(settings.worker.instance)-\(suffix)"
+  }
+
+  func makeConsumer(lane: Int) throws(KafkaError) -> Consumer {
+    try Consumer(
+      clientSettings("\(lane)"),
+      GroupSettings(
+        groupID: settings.name, instanceID: "\(settings.worker.instance)-\(lane)",
+        sessionMilliseconds: Int(settings.worker.sessionTimeoutMilliseconds),
+        heartbeatMilliseconds: Int(settings.worker.heartbeatMilliseconds)))
+  }
+
+  func makeProducer(_ transactionalID: String) throws(KafkaError) -> TransactionalProducer {
+    try TransactionalProducer(
+      clientSettings("producer"), transactionalID: transactionalID,
+      ProducerSettings(
+        transactionMilliseconds: Int(settings.delivery.transactionTimeoutMilliseconds)))
+  }
+
+  func makeReader(
+    _ topic: String, isolation: FetchSettings.Isolation = .readCommitted
+  ) throws(KafkaError) -> Reader {
+    try Reader(
+      clientSettings("reader"), topic: topic, fetch: FetchSettings(isolation: isolation))
+  }
+
+  /// True bounds of a log: asked by a read_uncommitted client, since another is told the last stable offset.
+  func journalEnd(_ partition: TopicPartition) throws(KafkaError) -> Watermarks {
+    try makeReader(partition.topic, isolation: .readUncommitted).watermarks(partition)
+  }
+
+  // MARK: Units and states
+
+  func makeExampleBuilder(_ plan: EnginePlan) -> ExampleBlockBuilder {
+    ExampleBlockBuilder(
+      schema: plan.features.rowSchema, contenderCount: plan.contenderCount,
+      planDigest: plan.features.digest)
+  }
+
+  func fingerprint(plan: EnginePlan, partition: PartitionID) -> CheckpointFingerprint {
+    CheckpointFingerprint(
+      clusterID: clusterID, topic: plan.inputs[plan.scoredInput].topic, partition: partition,
+      pipeline: settings.name, settings: plan.features.digest)
+  }
+
+  /// Offsets that commit with a unit, those of every input of its partitions and of `control`.
+  func offsets(of sealed: SealedUnit) -> [PartitionOffset] {
+    var offsets: [PartitionOffset] = []
+    for range in sealed.unit.ranges {
+      for (input, next) in range.nextOffsets.enumerated() {
+        offsets.append(
+          PartitionOffset(
+            TopicPartition(settings.features.inputs[input].topic, range.partition.value),
+            offset: next, metadata: "replay_from=\(range.replayFrom[input])"))
+      }
+    }
+    if let next = sealed.controlNext {
+      offsets.append(PartitionOffset(TopicPartition(settings.topics.control, 0), offset: next))
+    }
+    return offsets
+  }
+
+  /// Writes a state that is committed by now. A failure is told and costs replay distance, never scoring.
+  func write(_ pending: PendingCheckpoint) {
+    let begun = now()
+    do throws(StorageError) {
+      let file = try store.prepare(pending.name, pending.bytes)
+      try store.commit(file)
+      try store.retain(
+        newest: settings.checkpoints.keep, of: pending.name.kind, pending.name.partition)
+      metrics.checkpoint(
+        kind: pending.name.kind == .model ? "model" : "partition", bytes: pending.bytes.count,
+        nanoseconds: now() - begun, wallMilliseconds: wallMilliseconds())
+    } catch {
+      metrics.checkpointFailed()
+      log.error(
+        "checkpoint-failed", "checkpoint not written",
+        LogFields(["name": "\(pending.name)", "error": "\(error)"]))
+    }
+  }
+
+  /// Passes on what the client library logged.
+  func drainClientLog() {
+    let (lines, dropped) = clientLog.drain()
+    for line in lines {
+      if line.level <= 4 {
+        log.warning(
+          "kafka-client", "client",
+          LogFields(["facility": line.facility, "text": line.message]))
+      } else {
+        log.debug(
+          "kafka-client", "client",
+          LogFields(["facility": line.facility, "text": line.message]))
+      }
+    }
+    if dropped > 0 {
+      log.warning(
+        "kafka-client", "client log lines dropped",
+        LogFields(["count": "\(dropped)"]))
+    }
+  }
+}
+
+/// The monotonic clock.
+enum Monotonic {
+  static func nanoseconds() -> UInt64 {
+    var time = timespec()
+    // SAFETY: writes one struct; this clock always exists.
+    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
+  }
+  static func pause(milliseconds: UInt32) { usleep(milliseconds * 1_000) }
+}

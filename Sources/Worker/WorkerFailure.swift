@@ -1,0 +1,44 @@
+import Kafka
+
+/// Why a worker cannot go on, sorted by what its supervisor should do.
+public enum WorkerFailure: Error, Sendable, CustomStringConvertible {
+  case kafka(KafkaError)
+  /// Another member took over: start again.
+  case superseded(String)
+  /// The logs do not fit together; starting again would not help.
+  case unrecoverable(String)
+  /// Settings that contradict the cluster or the charter.
+  case misconfigured(String)
+  /// Disk.
+  case storage(String)
+
+  public var description: String {
+    switch self {
+    case .kafka(let error): error.description
+    case .superseded(let why), .unrecoverable(let why), .misconfigured(let why), .storage(let why): why
+    }
+  }
+
+  /// Exit code by the table of the command line.
+  public var exitCode: Int32 {
+    switch self {
+    case .kafka(let error):
+      switch error.action {
+      case .denied: 77
+      case .misconfigured: 78
+      case .rejoinGroup: 75
+      case .offsetOutOfRange: 65
+      default: error.isFenced ? 75 : 69
+      }
+    case .superseded: 75
+    case .unrecoverable: 65
+    case .misconfigured: 78
+    case .storage: 74
+    }
+  }
+}
+
+/// Runs a client call; its error becomes a failure of the worker.
+func kafka<T>(_ body: () throws(KafkaError) -> T) throws(WorkerFailure) -> T {
+  do throws(KafkaError) { return try body() } catch { throw .kafka(error) }
+}

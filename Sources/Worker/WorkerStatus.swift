@@ -1,0 +1,276 @@
+import Engine
+import Kafka
+import Learning
+import Pipeline
+import Records
+
+/// One look at the model, taken by the replica when it publishes.
+struct ModelSnapshot: Sendable {
+  struct Contender: Sendable {
+    var name: String
+    var isChampion: Bool
+    var sinceSwitch, newest1k, newest10k: ScoreMetrics.Summary
+  }
+  var version: ModelVersion
+  var isFrozen: Bool
+  var counters: FoldCounters
+  var contenders: [Contender]
+  var kept: [KeptEntry]
+  var stateHash: Digest?
+
+  init(_ state: ModelState) {
+    version = state.version
+    isFrozen = state.ledger.isFrozen
+    counters = state.ledger.counters
+    contenders = state.contenderNames.enumerated().map { index, name in
+      Contender(
+        name: name, isChampion: index == 0, sinceSwitch: state.summary(index, .sinceSwitch),
+        newest1k: state.summary(index, .newest1k), newest10k: state.summary(index, .newest10k))
+    }
+    kept = state.ledger.kept
+    stateHash = state.ledger.kept.last { $0.version == state.version }?.digest
+  }
+}
+
+extension Worker {
+  /// Whether the process is alive and not stopping.
+  public var isLive: Bool { !context.isStopping }
+  /// Whether the model is folded and every lane has its assignment.
+  public var isReady: Bool {
+    !context.isStopping && context.hub.generation > 0
+      && context.lanes.allSatisfy { $0.isReady.load(ordering: .acquiring) }
+  }
+  /// Whether starting is over: the learning log was folded to its end once.
+  public var isStarted: Bool { context.hub.generation > 0 }
+
+  /// Text exposition of all series.
+  public func metricsText() -> [UInt8] {
+    let lanes = context.lanes.map(\.snapshot)
+    context.metrics.collect(
+      lanes: lanes, model: context.model.withLock { $0 },
+      phase: WorkerMetrics.State(rawValue: phase(lanes)) ?? .starting)
+    return context.metrics.metrics.registry.exposition()
+  }
+
+  /// A few lines for people.
+  public func summary() -> [(name: String, value: String)] {
+    let lanes = context.lanes.map(\.snapshot)
+    var rows = [
+      ("pipeline", context.settings.name), ("instance", context.settings.worker.instance),
+      ("state", phase(lanes)),
+    ]
+    if let model = context.model.withLock({ $0 }) {
+      rows.append(("model", "\(model.version)\(model.isFrozen ? " (frozen)" : "")"))
+      for contender in model.contenders where contender.newest1k.count > 0 {
+        rows.append(("log-loss, last 1000: \(contender.name)", "\(contender.newest1k.logLoss)"))
+      }
+    }
+    var totals = PartitionTotals(inputs: context.settings.features.inputs.count)
+    for partition in lanes.flatMap(\.partitions) { totals.add(partition) }
+    rows.append(("events scored", "\(totals.accounting.eventsScored)"))
+    rows.append(("labels joined", "\(totals.accounting.labelsJoined)"))
+    rows.append(("waiting for a label", "\(totals.waiting)"))
+    return rows
+  }
+
+  /// The status document of `GET /api/v1/status`.
+  public func statusJSON() -> [UInt8] {
+    let lanes = context.lanes.map(\.snapshot)
+    var total = PartitionTotals(inputs: context.settings.features.inputs.count)
+    for partition in lanes.flatMap(\.partitions) { total.add(partition) }
+    let model = context.model.withLock { $0 }
+    let latency = context.metrics.latencyMilliseconds(now: context.now())
+    var json = JSONWriter(capacity: 4096)
+    json.beginObject()
+    json.key("pipeline")
+    json.value(context.settings.name)
+    json.key("instance")
+    json.value(context.settings.worker.instance)
+    json.key("state")
+    json.value(phase(lanes))
+    json.key("events")
+    json.beginObject()
+    json.key("in")
+    json.beginObject()
+    for (input, schema) in context.settings.features.inputs.enumerated() {
+      json.key(schema.name)
+      json.value(total.records[input])
+    }
+    json.endObject()
+    json.key("scored")
+    json.value(total.accounting.eventsScored)
+    json.key("duplicate")
+    json.value(total.accounting.eventsDuplicate)
+    json.key("dead_lettered")
+    json.value(total.accounting.eventsDeadLettered)
+    json.key("per_second")
+    json.value(context.metrics.recordsPerSecond(now: context.now()))
+    json.endObject()
+    write(total, &json)
+    json.key("latency_ms")
+    json.beginObject()
+    json.key("p50")
+    if let latency { json.value(latency.p50) } else { json.null() }
+    json.key("p99")
+    if let latency { json.value(latency.p99) } else { json.null() }
+    json.endObject()
+    json.key("event_time_ms")
+    if let time = total.eventTime { json.value(time) } else { json.null() }
+    write(model, &json)
+    json.key("partitions")
+    json.beginArray()
+    for partition in lanes.flatMap(\.partitions) {
+      json.beginObject()
+      json.key("partition")
+      json.value(Int(partition.partition))
+      json.key("waiting")
+      json.value(partition.waiting)
+      json.key("window_keys")
+      json.value(partition.windowKeys)
+      json.key("restore_remaining")
+      json.value(partition.restoreRemaining)
+      json.endObject()
+    }
+    json.endArray()
+    json.endObject()
+    return json.bytes
+  }
+
+  private func phase(_ lanes: [LaneSnapshot]) -> String {
+    if context.isStopping { return "draining" }
+    if context.hub.generation == 0 { return "starting" }
+    if lanes.contains(where: { $0.phase == .restoring || $0.partitions.contains { $0.restoreRemaining > 0 } }) {
+      return "restoring"
+    }
+    return lanes.allSatisfy { $0.phase == .running || $0.phase == .waiting } ? "running" : "rebalancing"
+  }
+
+  private func write(_ total: PartitionTotals, _ json: inout JSONWriter) {
+    let counts = total.accounting
+    json.key("labels")
+    json.beginObject()
+    json.key("joined")
+    json.value(counts.labelsJoined)
+    json.key("corrections")
+    json.value(counts.labelsCorrection)
+    json.key("duplicates")
+    json.value(counts.labelsDuplicate)
+    json.key("late")
+    json.value(counts.labelsLate)
+    json.key("orphans")
+    json.value(counts.labelsOrphan)
+    json.key("rejected")
+    json.value(counts.labelsRejected)
+    json.key("early")
+    json.value(total.earlyLabels)
+    json.key("expired")
+    json.value(counts.predictionsExpired)
+    json.key("pending")
+    json.value(total.waiting)
+    json.endObject()
+    json.key("dead_letters")
+    json.beginObject()
+    json.key("total")
+    json.value(counts.eventsDeadLettered + counts.labelsRejected + counts.recordsRejected)
+    json.endObject()
+  }
+
+  private func write(_ model: ModelSnapshot?, _ json: inout JSONWriter) {
+    json.key("model")
+    guard let model else {
+      json.null()
+      json.key("contenders")
+      json.beginArray()
+      json.endArray()
+      return
+    }
+    json.beginObject()
+    json.key("version")
+    json.value(model.version.description)
+    json.key("lineage")
+    json.value(UInt64(model.version.lineage.value))
+    json.key("sequence")
+    json.value(model.version.sequence.value)
+    json.key("learning")
+    json.value(model.isFrozen ? "frozen" : "on")
+    json.key("state_hash")
+    if let hash = model.stateHash { json.value(hash.description) } else { json.null() }
+    json.key("pinned_by")
+    if let command = context.hub.pinnedBy { json.value(command) } else { json.null() }
+    json.key("examples")
+    json.beginObject()
+    json.key("applied")
+    json.value(model.counters.applied)
+    json.key("quarantined")
+    json.value(model.counters.quarantined)
+    json.key("frozen")
+    json.value(model.counters.frozen)
+    json.endObject()
+    json.key("kept")
+    json.beginArray()
+    for entry in model.kept {
+      json.beginObject()
+      json.key("version")
+      json.value(entry.version.description)
+      json.key("stored")
+      json.value(entry.isStored)
+      json.key("tags")
+      json.beginArray()
+      for tag in entry.tags { json.value(tag) }
+      json.endArray()
+      json.endObject()
+    }
+    json.endArray()
+    json.endObject()
+    json.key("contenders")
+    json.beginArray()
+    for contender in model.contenders {
+      json.beginObject()
+      json.key("name")
+      json.value(contender.name)
+      json.key("role")
+      json.value(contender.isChampion ? "champion" : "challenger")
+      json.key("progressive")
+      write(contender.sinceSwitch, &json)
+      json.key("recent")
+      write(contender.newest1k, &json)
+      json.endObject()
+    }
+    json.endArray()
+  }
+
+  private func write(_ summary: ScoreMetrics.Summary, _ json: inout JSONWriter) {
+    json.beginObject()
+    json.key("examples")
+    json.value(summary.count)
+    json.key("log_loss")
+    if summary.count > 0 { json.value(summary.logLoss) } else { json.null() }
+    json.key("auc")
+    json.value(summary.auc)
+    json.key("brier")
+    if summary.count > 0 { json.value(summary.brier) } else { json.null() }
+    json.endObject()
+  }
+}
+
+/// Sums over the partitions of a worker.
+struct PartitionTotals {
+  var accounting = Accounting()
+  var waiting = 0
+  var earlyLabels = 0
+  /// Per input.
+  var records: [UInt64]
+  var eventTime: Int64?
+
+  init(inputs: Int) { records = Array(repeating: 0, count: inputs) }
+
+  mutating func add(_ partition: LaneSnapshot.Partition) {
+    accounting += partition.accounting
+    waiting += partition.waiting
+    earlyLabels += partition.earlyLabels
+    for (input, count) in partition.records.enumerated() { records[input] += count }
+    if let newest = partition.eventTimes.compactMap({ $0 }).max() {
+      eventTime = max(eventTime ?? .min, newest)
+    }
+  }
+}
