@@ -1,3 +1,4 @@
+import Kafka
 import Pipeline
 
 /// What is known of this build.
@@ -21,12 +22,14 @@ enum BuildFacts {
     #endif
     return [
       ("version", version), ("architecture", architecture), ("configuration", configuration),
+      ("librdkafka", LibraryVersion.current.description),
     ]
   }
 
   static func report(json: Bool) -> String {
     if json { return JSONText.object(facts.map { ($0.0, .string($0.1)) }).encoded() + "\n" }
-    return "millrace \(version) (\(facts.dropFirst().map(\.1).joined(separator: ", ")))\n"
+    let others = facts.dropFirst().map { $0.0 == "librdkafka" ? "\($0.0) \($0.1)" : $0.1 }
+    return "millrace \(version) (\(others.joined(separator: ", ")))\n"
   }
 }
 
