@@ -87,6 +87,7 @@ extension PartitionEngine {
         guard queues[input].currentOffset < run.nextOffset else {
           throw .missingInput(input: input, offset: nextOffsets[input])
         }
+        if mustScoreBefore(input: input) { try flushFollowed(into: unit) }
         take(input: input, into: unit)
         if group.isFull { try flushFollowed(into: unit) }
       }

@@ -3,6 +3,25 @@ import Learning
 import Records
 
 extension PartitionEngine {
+  /// Whether the label at the head of `input` could tell an event that waits in the group from one that was
+  /// scored: the group is scored first then, so that where groups are cut leaves no trace in the state.
+  ///
+  /// Cost: one pass over the group's hashes a label; false for other inputs.
+  func mustScoreBefore(input: Int) -> Bool {
+    guard input == plan.labelInput, input != plan.scoredInput, group.count > 0 else { return false }
+    let (batch, _, record) = queues[input].current
+    guard batch.reasons[record] == 0 else { return false }
+    let idHash = batch.idHashes[record]
+    for slot in 0..<group.count where group.idHashes[slot] == idHash { return true }
+    let newest = max(eventTimesMax[input], batch.eventTimes[record])
+    let (watermark, overflow) = newest.subtractingReportingOverflow(
+      plan.inputs[input].latenessMilliseconds)
+    guard !overflow else { return true }
+    let (deadline, isNever) = group.earliest.addingReportingOverflow(plan.join.horizonMilliseconds)
+    return !isNever && deadline < watermark
+      || join.dropsLabels(at: EventTime(milliseconds: watermark))
+  }
+
   /// A label: joined to the event it is about, or kept, or counted as what else it is.
   func takeLabel(
     input: Int, batch: InputBatch, prepared: PreparedBatch, record: Int, into unit: CommitUnit

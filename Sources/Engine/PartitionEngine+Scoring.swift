@@ -11,6 +11,12 @@ extension PartitionEngine {
     guard group.count > 0 else { return }
     features.finish(group.features)
     score(with: scorers)
+    if let scoredListener {
+      scoredListener(
+        ScoredEvents(
+          group: group, contenderCount: plan.contenderCount, partition: partition,
+          version: scorers.version, champion: scorers.championIndex))
+    }
     journal.noteScored(count: group.count, version: scorers.version, scores: group.scores)
     publish(from: 0, to: group.count, version: scorers.version, champion: scorers.championIndex, into: unit)
     admit(from: 0, to: group.count, version: scorers.version, into: unit)

@@ -105,6 +105,8 @@ public final class PartitionEngine {
   public func newestEventTime(input: Int) -> Int64? {
     eventTimesMax[input] == .min ? nil : eventTimesMax[input]
   }
+  /// Told of every group as it was scored live; nil on the hot path.
+  public var scoredListener: ((ScoredEvents) -> Void)?
   /// Records consumed per input since the state began.
   public internal(set) var recordCounts: [UInt64]
 
@@ -119,6 +121,7 @@ public final class PartitionEngine {
       let decision = mergeDecision(inputs: queues.count) { queues[$0].head }
       switch decision {
       case .take(let input):
+        if mustScoreBefore(input: input) { flush(into: unit, scorers: scorers) }
         take(input: input, into: unit)
         if group.isFull { flush(into: unit, scorers: scorers) }
       case .wait(let input):
@@ -210,6 +213,8 @@ public final class PartitionEngine {
     let slot = group.count
     features.read(prepared: prepared, record: record, at: time, into: group.features, slot: slot)
     group.entries[slot] = entry
+    group.idHashes[slot] = idHash
+    group.earliest = min(group.earliest, time.milliseconds)
     group.offsets[slot] = offset
     group.eventTimes[slot] = time.milliseconds
     group.timestamps[slot] = batch.timestamps[record]

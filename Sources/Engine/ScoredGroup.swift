@@ -11,6 +11,7 @@ final class ScoredGroup {
   let scores: FixedBuffer<ServedScore>
   /// Entry of the label join that waits for the row.
   let entries = FixedBuffer<UInt32>(repeating: 0, count: capacity)
+  let idHashes = FixedBuffer<UInt64>(repeating: 0, count: capacity)
   let offsets = FixedBuffer<Int64>(repeating: 0, count: capacity)
   let eventTimes = FixedBuffer<Int64>(repeating: 0, count: capacity)
   let timestamps = FixedBuffer<Int64>(repeating: 0, count: capacity)
@@ -18,6 +19,8 @@ final class ScoredGroup {
   let keys = FixedBuffer<ByteArena.Place>(repeating: .none, count: capacity)
   let headers = FixedBuffer<ByteArena.Place>(repeating: .none, count: capacity)
   let arena = ByteArena(capacity: 16_384)
+  /// Smallest event time in the group.
+  var earliest = Int64.max
 
   init(plan: FeaturePlan, contenderCount: Int) {
     features = FeatureGroup(plan: plan)
@@ -30,6 +33,7 @@ final class ScoredGroup {
 
   func clear() {
     features.clear()
+    earliest = .max
     arena.clear()
   }
 }

@@ -264,6 +264,13 @@ public final class LabelJoin {
     return expired
   }
 
+  /// Whether the next label, or the labels' watermark coming to `watermark`, could make a waiting label an orphan.
+  public func dropsLabels(at watermark: EventTime) -> Bool {
+    if labels.usedCount >= settings.earlyLabelsMax { return true }
+    guard let first = labelExpiry.first else { return false }
+    return deadline(first.time) < watermark.milliseconds
+  }
+
   // MARK: Rules
 
   /// The last moment at which a label of an event of this time may be known; saturates.
