@@ -47,13 +47,33 @@ extension Verb {
   static func replay(body: @escaping VerbBody) -> Verb {
     Verb(
       "replay", "Run a pipeline over files, without a broker, by the code of the worker.",
+      discussion:
+        "Of play files, as produce takes them, the model learns as it goes; a table of progressive metrics ends the run. Of raw taps of a live run (inputs, journal and learning) every prediction is computed again and must be the one that was served, bit for bit; a difference is told with topic, partition and offset and ends with 1.",
       flags: [
         Flag("input", .path("FILE"), repeats: true, required: true, "NDJSON as produce takes it, or records as tap --raw writes them; - is stdin."),
-        Flag("emit", .choice(["predictions", "features", "examples"]), "What to print; without it only the table of progressive metrics."),
-        Flag("from", .text("TIME"), "Begin with events at this time (RFC 3339)."),
-        Flag("to", .text("TIME"), "End before events at this time."),
+        Flag("emit", .choice(["predictions", "features", "examples"]), "What to print as NDJSON; without it only the table of progressive metrics."),
+        Flag("partitions", .integer("N", 1...256), "Partitions of the inputs; 1 by default."),
+        Flag("unit", .integer("N", 1...100_000), "Records a unit; the model learns between units. 256 by default."),
+        Flag("from", .text("TIME"), "Begin with records at this time (RFC 3339)."),
+        Flag("to", .text("TIME"), "End before records at this time."),
+        Flag("against", .path("FILE"), "Raw tap of the predictions that a live run published: compare byte for byte."),
       ],
-      examples: ["replay --input january.ndjson", "replay --input - --emit predictions --json"], body: body)
+      examples: [
+        "replay --input january.ndjson", "replay --input - --emit predictions",
+        "replay --input inputs.tap --input journal.tap --input learning.tap --against predictions.tap",
+      ], body: body)
+  }
+
+  static func test(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "test", "Run the unit tests beside a configuration.",
+      discussion:
+        "Each test of a *.test.yaml gives records, then an event, and says what features, score and decision come out; engines and model are fresh every time. Ends with 1 if a test fails.",
+      arguments: [
+        Argument(value: .path("PATH"), required: false, repeats: true, doc: "Configuration, its directory, or a test file.")
+      ],
+      flags: [Flag("filter", .text("TEXT"), "Run only tests with this in their name.")],
+      examples: ["test deploy/pipelines/card-fraud", "test pipeline.test.yaml --filter storm"], body: body)
   }
 
   static func tap(body: @escaping VerbBody) -> Verb {

@@ -7,6 +7,8 @@ extension CommandTable {
     verbs: [
       .run(body: run),
       .check(body: check),
+      .test(body: test),
+      .replay(body: replay),
       .configShow(body: configShow),
       .configSchema(body: configSchema),
       .configFields(body: configFields),
