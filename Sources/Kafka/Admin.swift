@@ -144,38 +144,6 @@ public struct NewTopic: Hashable, Sendable {
     }
   }
 
-  /// A topic's settings as the broker has them, by name.
-  public func config(
-    ofTopic topic: String, timeoutMilliseconds: Int32 = 30_000
-  ) throws(KafkaError) -> [NewTopic.Setting] {
-    // SAFETY: the object is destroyed after the answer.
-    let made = unsafe rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic)
-    defer { unsafe rd_kafka_ConfigResource_destroy(made) }
-    var natives: [OpaquePointer?] = unsafe [made]
-    var settings: [NewTopic.Setting] = []
-    try unsafe ask(RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, timeoutMilliseconds) { options, queue in
-      unsafe rd_kafka_DescribeConfigs(handle.pointer, &natives, 1, options, queue)
-    } answer: { event throws(KafkaError) in
-      var count = 0
-      let resources = unsafe rd_kafka_DescribeConfigs_result_resources(
-        rd_kafka_event_DescribeConfigs_result(event), &count)
-      for index in 0..<count {
-        guard let resource = unsafe resources?[index] else { continue }
-        try check(unsafe rd_kafka_ConfigResource_error(resource), .admin)
-        var entryCount = 0
-        let entries = unsafe rd_kafka_ConfigResource_configs(resource, &entryCount)
-        for entry in 0..<entryCount {
-          guard let native = unsafe entries?[entry], let value = unsafe rd_kafka_ConfigEntry_value(native)
-          else { continue }
-          unsafe settings.append(
-            NewTopic.Setting(
-              String(cString: rd_kafka_ConfigEntry_name(native)), String(cString: value)))
-        }
-      }
-    }
-    return settings.sorted { $0.name < $1.name }
-  }
-
   private func checkTopics(
     _ results: UnsafeMutablePointer<OpaquePointer?>?, _ count: Int
   ) throws(KafkaError) {

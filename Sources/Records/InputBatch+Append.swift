@@ -22,13 +22,15 @@ extension InputBatch {
     let record = count
     let keyCount = unsafe key?.count ?? 0
     let isOversized =
-      payload.count > min(schema.recordBytesMax, Self.recordBytesLimit)
+      payload.count > payloadBytesMax
       || keyCount + headers.count > Self.recordBytesLimit
     // Why dropped: an oversized record is a dead letter by reference, so its bytes need not be held.
     let payloadCount = isOversized ? 0 : payload.count
     let headerCount = isOversized ? 0 : headers.count
     let keptKeyCount = isOversized && keyCount > Self.keptKeyBytesMax ? 0 : keyCount
-    reserveArena(payloadCount + keptKeyCount + headerCount + 1)
+    let start = arenaUsed
+    let end = start + payloadCount + 1 + keptKeyCount + headerCount
+    reserveArena(end)
     offsets[record] = offset
     timestamps[record] = timestamp
     reasons[record] =
@@ -36,18 +38,27 @@ extension InputBatch {
       ? DeadLetterReason.oversized.rawValue
       : payloadCount == 0 ? DeadLetterReason.emptyPayload.rawValue : 0
     receivedLengths[record] = Int32(clamping: payload.count)
-    payloadStarts[record] = Int32(arenaUsed)
+    payloadStarts[record] = Int32(start)
     payloadLengths[record] = Int32(payloadCount)
-    unsafe store(payload, count: payloadCount)
-    arena[arenaUsed] = 0
-    arenaUsed += 1
-    keyStarts[record] = Int32(arenaUsed)
+    keyStarts[record] = Int32(start + payloadCount + 1)
     keyLengths[record] = unsafe key == nil ? -1 : Int32(keptKeyCount)
-    if let key = unsafe key { unsafe store(key, count: keptKeyCount) }
-    headerStarts[record] = Int32(arenaUsed)
+    headerStarts[record] = Int32(end - headerCount)
     headerLengths[record] = Int32(headerCount)
-    unsafe store(headers, count: headerCount)
-    count += 1
+    unsafe arena.withElements { arena in
+      // SAFETY: `reserveArena` has made room up to `end`; each count is at most that of its source.
+      let base = unsafe UnsafeMutableRawPointer(arena.baseAddress!) + start
+      if payloadCount > 0 { unsafe base.copyMemory(from: payload.baseAddress!, byteCount: payloadCount) }
+      unsafe base.storeBytes(of: 0, toByteOffset: payloadCount, as: UInt8.self)
+      if keptKeyCount > 0, let source = unsafe key?.baseAddress {
+        unsafe (base + payloadCount + 1).copyMemory(from: source, byteCount: keptKeyCount)
+      }
+      if headerCount > 0 {
+        unsafe (base + payloadCount + 1 + keptKeyCount).copyMemory(
+          from: headers.baseAddress!, byteCount: headerCount)
+      }
+    }
+    arenaUsed = end
+    count = record + 1
   }
 
   /// The same from arrays, for files and tests.
@@ -126,7 +137,7 @@ extension InputBatch {
       message += " field=\(declaration.name) type=\(declaration.type)"
     }
     if reason == .oversized {
-      message += " bytes=\(receivedLengths[record]) max=\(min(schema.recordBytesMax, Self.recordBytesLimit))"
+      message += " bytes=\(receivedLengths[record]) max=\(payloadBytesMax)"
     }
     return message
   }
@@ -146,17 +157,9 @@ extension InputBatch {
     return try unsafe body(UnsafeRawBufferPointer(start: base + Int(start), count: Int(length)))
   }
 
-  private func store(_ bytes: UnsafeRawBufferPointer, count: Int) {
-    guard count > 0, let source = bytes.baseAddress else { return }
-    unsafe arena.withElements { arena in
-      // SAFETY: `reserveArena` has made room for `count` bytes here.
-      unsafe UnsafeMutableRawPointer(arena.baseAddress! + arenaUsed).copyMemory(from: source, byteCount: count)
-    }
-    arenaUsed += count
-  }
-
-  private func reserveArena(_ more: Int) {
-    let needed = arenaUsed + more + RecordDecoder.padding
+  /// Room for bytes up to `end`, and the parser's padding.
+  private func reserveArena(_ end: Int) {
+    let needed = end + RecordDecoder.padding
     guard needed > arena.count else { return }
     let larger = FixedBuffer<UInt8>(repeating: 0, count: max(needed, arena.count * 2))
     larger.copy(from: arena, at: 0, to: 0, count: arenaUsed)

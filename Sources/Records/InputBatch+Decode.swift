@@ -15,40 +15,58 @@ extension InputBatch {
   public func decode() { decode(plainly: false) }
 
   func decode(plainly: Bool) {
-    while decodedCount < count {
-      let record = decodedCount
-      decodedCount += 1
-      idHashes[record] = 0
-      faultFields[record] = -1
-      eventTimes[record] = timestamps[record]
-      // A reason that is there already is `append`'s: no bytes, or too many.
-      guard reasons[record] == 0 else {
-        reject(record, nil, -1)
-        continue
+    let first = decodedCount
+    let last = count
+    guard first < last else { return }
+    // Room for every text of the payloads; unescaping never lengthens, nor does the decimal of an integer.
+    var more = 0
+    for record in first..<last { more += Int(payloadLengths[record]) }
+    reserveText(more)
+    // Why lent once: reaching a variable of a class costs a run-time check each time.
+    var used = textUsed
+    unsafe arena.withElements { arena in
+      unsafe text.withElements { text in
+        // SAFETY: both arenas are borrowed for the whole loop and never empty.
+        let bytes = unsafe Arenas(payload: UnsafePointer(arena.baseAddress!), text: text.baseAddress!)
+        for record in first..<last { unsafe decode(record, bytes, plainly, &used) }
       }
-      let length = Int(payloadLengths[record])
-      // Room for every text of the payload; unescaping never lengthens.
-      reserveText(length)
-      let before = textUsed
-      var used = textUsed
-      let verdict = unsafe arena.withElements { arena in
-        unsafe text.withElements { text in
-          // SAFETY: `append` put the payload there, with padding behind the last record.
-          let payload = unsafe UnsafeBufferPointer(
-            start: UnsafePointer(arena.baseAddress! + Int(payloadStarts[record])), count: length)
-          return plainly
-            ? unsafe decoder.decodePlainly(payload, text: text.baseAddress!, used: &used)
-            : unsafe decoder.decode(payload, text: text.baseAddress!, used: &used)
-        }
-      }
-      textUsed = used
-      if case .rejected(let reason, let field) = verdict {
-        textUsed = before
-        reject(record, reason, field)
-      } else if let fault = interpret(record) {
-        textUsed = before
-        reject(record, fault.reason, fault.field)
-      }
+    }
+    textUsed = used
+    decodedCount = last
+  }
+
+  /// Where the bytes of this batch lie while it decodes.
+  ///
+  /// SAFETY: `payload` holds what `append` wrote, and padding; `text` has room for the payloads' bytes.
+  @unsafe private struct Arenas {
+    let payload: UnsafePointer<UInt8>
+    let text: UnsafeMutablePointer<UInt8>
+
+    func text(_ start: Int32, _ length: Int32) -> UnsafeRawBufferPointer {
+      unsafe UnsafeRawBufferPointer(start: text + Int(start), count: Int(length))
+    }
+  }
+
+  private func decode(_ record: Int, _ bytes: Arenas, _ plainly: Bool, _ used: inout Int) {
+    idHashes[record] = 0
+    faultFields[record] = -1
+    eventTimes[record] = timestamps[record]
+    // A reason that is there already is `append`'s: no bytes, or too many.
+    guard reasons[record] == 0 else { return reject(record, nil, -1) }
+    let before = used
+    // SAFETY: `append` put the payload there.
+    let payload = unsafe UnsafeBufferPointer(
+      start: bytes.payload + Int(payloadStarts[record]), count: Int(payloadLengths[record]))
+    let verdict =
+      plainly
+      ? unsafe decoder.decodePlainly(payload, text: bytes.text, used: &used)
+      : unsafe decoder.decode(payload, text: bytes.text, used: &used)
+    if case .rejected(let reason, let field) = verdict {
+      used = before
+      reject(record, reason, field)
+    } else if let fault = unsafe interpret(record, bytes, &used) {
+      used = before
+      reject(record, fault.reason, fault.field)
     }
   }
 
@@ -57,7 +75,7 @@ extension InputBatch {
     faultFields[record] = Int32(field)
     idHashes[record] = 0
     eventTimes[record] = timestamps[record]
-    for field in 0..<schema.fields.count {
+    for field in 0..<decoder.plan.fieldCount {
       let cell = field * Self.capacity + record
       presence[cell] = Presence.absent.rawValue
       numbers[cell] = 0
@@ -68,7 +86,9 @@ extension InputBatch {
   }
 
   /// Writes one record's cells into the columns.
-  private func interpret(_ record: Int) -> (reason: DeadLetterReason, field: Int)? {
+  private func interpret(
+    _ record: Int, _ bytes: Arenas, _ used: inout Int
+  ) -> (reason: DeadLetterReason, field: Int)? {
     let plan = decoder.plan
     if plan.idField >= 0, decoder.cells[plan.idField].kind <= UInt8(MR_CELL_NULL) {
       return (.missingID, plan.idField)
@@ -87,7 +107,7 @@ extension InputBatch {
         textLengths[place] = 0
         continue
       }
-      if let reason = write(cell, declared, at: place) { return (reason, field) }
+      if let reason = unsafe write(cell, declared, at: place, bytes, &used) { return (reason, field) }
       presence[place] = Presence.present.rawValue
     }
     if plan.idField >= 0 {
@@ -95,7 +115,7 @@ extension InputBatch {
       guard textLengths[place] > 0 else { return (.missingID, plan.idField) }
       idHashes[record] = hashes[place]
     }
-    if plan.keyField >= 0, keyLengths[record] >= 0, !keyMatches(plan.keyField, record) {
+    if plan.keyField >= 0, keyLengths[record] >= 0, unsafe !keyMatches(plan.keyField, record, bytes) {
       return (.keyMismatch, plan.keyField)
     }
     return checkTime(record, plan.eventTimeField)
@@ -104,7 +124,8 @@ extension InputBatch {
   /// One value into its column; the reason if it cannot be one of the declared type.
   @inline(__always)
   private func write(
-    _ cell: mr_cell, _ declared: RecordDecoder.FieldPlan, at place: Int
+    _ cell: mr_cell, _ declared: RecordDecoder.FieldPlan, at place: Int, _ bytes: Arenas,
+    _ used: inout Int
   ) -> DeadLetterReason? {
     let kind = cell.kind
     switch declared.type {
@@ -123,7 +144,7 @@ extension InputBatch {
       }
       guard cell.integer.magnitude <= 1 << 53 else { return .outOfRange }
       numbers[place] = Double(cell.integer)
-      if declared.isText { writeDecimal(cell.integer, at: place) }
+      if declared.isText { unsafe writeDecimal(cell.integer, at: place, bytes, &used) }
     case .boolean:
       guard kind == UInt8(MR_CELL_TRUE) || kind == UInt8(MR_CELL_FALSE) else { return .wrongType }
       numbers[place] = kind == UInt8(MR_CELL_TRUE) ? 1 : 0
@@ -133,26 +154,20 @@ extension InputBatch {
       }
       textStarts[place] = cell.text_start
       textLengths[place] = cell.text_length
-      unsafe hashes[place] = Hash64.hash(RawSpan(_unsafeBytes: textBytes(cell)))
+      unsafe hashes[place] = Hash64.hash(RawSpan(_unsafeBytes: bytes.text(cell.text_start, cell.text_length)))
     case .time:
-      return writeTime(cell, declared.timeUnit, at: place)
+      return unsafe writeTime(cell, declared.timeUnit, at: place, bytes)
     }
     return nil
   }
 
-  private func textBytes(_ cell: mr_cell) -> UnsafeRawBufferPointer {
-    unsafe text.withElements { text in
-      // SAFETY: the decoder has put the text there.
-      unsafe UnsafeRawBufferPointer(
-        start: text.baseAddress! + Int(cell.text_start), count: Int(cell.text_length))
-    }
-  }
-
-  private func writeTime(_ cell: mr_cell, _ unit: TimeUnit, at place: Int) -> DeadLetterReason? {
+  private func writeTime(
+    _ cell: mr_cell, _ unit: TimeUnit, at place: Int, _ bytes: Arenas
+  ) -> DeadLetterReason? {
     let milliseconds: Int64
     switch (unit, Int32(cell.kind)) {
     case (.rfc3339, Int32(MR_CELL_TEXT)):
-      guard let parsed = unsafe RFC3339.parse(textBytes(cell)) else { return .badTime }
+      guard let parsed = unsafe RFC3339.parse(bytes.text(cell.text_start, cell.text_length)) else { return .badTime }
       milliseconds = parsed
     case (.rfc3339, Int32(MR_CELL_LONG_TEXT)): return .badTime
     case (.rfc3339, _): return .wrongType
@@ -180,7 +195,7 @@ extension InputBatch {
   }
 
   /// The canonical decimal of an integer that is id or key; never longer than it was in the payload.
-  private func writeDecimal(_ value: Int64, at place: Int) {
+  private func writeDecimal(_ value: Int64, at place: Int, _ bytes: Arenas, _ used: inout Int) {
     var rest = value.magnitude
     var digits = 1
     while rest >= 10 {
@@ -189,32 +204,28 @@ extension InputBatch {
     }
     let length = digits + (value < 0 ? 1 : 0)
     rest = value.magnitude
-    let start = textUsed
-    for index in stride(from: start + length - 1, through: start + length - digits, by: -1) {
-      text[index] = 48 + UInt8(truncatingIfNeeded: rest % 10)
+    // SAFETY: the text arena has room for the bytes of the payload, and these are no more than the literal's.
+    for index in stride(from: used + length - 1, through: used + length - digits, by: -1) {
+      unsafe bytes.text[index] = 48 + UInt8(truncatingIfNeeded: rest % 10)
       rest /= 10
     }
-    if value < 0 { text[start] = 0x2d }
-    textStarts[place] = Int32(start)
+    if value < 0 { unsafe bytes.text[used] = 0x2d }
+    textStarts[place] = Int32(used)
     textLengths[place] = Int32(length)
-    textUsed += length
-    let bytes = unsafe text.withElements { text in
-      // SAFETY: just written.
-      unsafe UnsafeRawBufferPointer(start: text.baseAddress! + start, count: length)
-    }
-    unsafe hashes[place] = Hash64.hash(RawSpan(_unsafeBytes: bytes))
+    unsafe hashes[place] = Hash64.hash(
+      RawSpan(_unsafeBytes: bytes.text(textStarts[place], textLengths[place])))
+    used += length
   }
 
-  private func keyMatches(_ field: Int, _ record: Int) -> Bool {
+  private func keyMatches(_ field: Int, _ record: Int, _ bytes: Arenas) -> Bool {
     let place = field * Self.capacity + record
     guard presence[place] == Presence.present.rawValue, textLengths[place] == keyLengths[record] else {
       return false
     }
-    let textStart = Int(textStarts[place])
-    let keyStart = Int(keyStarts[record])
-    for index in 0..<Int(keyLengths[record]) where text[textStart + index] != arena[keyStart + index] {
-      return false
-    }
+    // SAFETY: `index` stays below the common length.
+    let text = unsafe bytes.text + Int(textStarts[place])
+    let key = unsafe bytes.payload + Int(keyStarts[record])
+    for index in 0..<Int(keyLengths[record]) where unsafe text[index] != key[index] { return false }
     return true
   }
 

@@ -54,6 +54,7 @@ public final class InputBatch {
   var text: FixedBuffer<UInt8>
   var textUsed = 0
   let decoder: RecordDecoder
+  let payloadBytesMax: Int
 
   /// The schema must be consistent: names differ; the id and the key are string or integer fields, the event
   /// time a time field. `Pipeline` has checked that; here it is a programmer error.
@@ -82,6 +83,7 @@ public final class InputBatch {
     headerStarts = FixedBuffer(repeating: 0, count: n)
     headerLengths = FixedBuffer(repeating: 0, count: n)
     text = FixedBuffer(repeating: 0, count: n * 512)
+    payloadBytesMax = min(max(schema.recordBytesMax, 0), Self.recordBytesLimit)
     decoder = RecordDecoder(schema: schema)
   }
 

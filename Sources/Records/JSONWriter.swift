@@ -93,16 +93,26 @@ internal import CSimdJSON
     reserve(text.count * 6 + 3)
     begin()
     put(0x22)
-    // SAFETY: indices stay below `text.count`; six bytes are reserved for each byte of text.
-    var start = 0
-    for index in text.indices {
-      let byte = unsafe text[index]
-      if byte >= 0x20 && byte != 0x22 && byte != 0x5c { continue }
-      unsafe copy(UnsafeRawBufferPointer(rebasing: text[start..<index]))
-      escape(byte)
-      start = index + 1
+    // SAFETY: `at + 8 <= text.count`, then `at < text.count`; six bytes are reserved for each byte of text.
+    var at = 0
+    while at <= text.count - 8 {
+      // Eight bytes a step while none of them needs an escape; the tests are those of `JSONScanner.text`.
+      let ones: UInt64 = 0x0101_0101_0101_0101
+      let word = unsafe text.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+      let quote = word ^ (ones &* 0x22)
+      let slash = word ^ (ones &* 0x5c)
+      let flags =
+        ((quote &- ones) & ~quote) | ((slash &- ones) & ~slash) | ((word &- ones &* 0x20) & ~word)
+      guard flags & (ones &* 0x80) == 0 else { break }
+      unsafe UnsafeMutableRawPointer(base + count).storeBytes(of: word, as: UInt64.self)
+      count += 8
+      at += 8
     }
-    unsafe copy(UnsafeRawBufferPointer(rebasing: text[start...]))
+    while at < text.count {
+      let byte = unsafe text[at]
+      at += 1
+      if byte >= 0x20 && byte != 0x22 && byte != 0x5c { put(byte) } else { escape(byte) }
+    }
     put(0x22)
     needsComma = true
   }

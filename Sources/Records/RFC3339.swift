@@ -118,38 +118,38 @@ public enum RFC3339 {
     }
     let date = civil(days: day)
     var at = 0
-    func digits(_ value: Int64, _ count: Int) {
-      var left = value
-      for place in stride(from: at + count - 1, through: at, by: -1) {
-        // SAFETY: the caller gives `byteCountMax` bytes; the widths below add up to at most that.
-        unsafe out[place] = 48 + UInt8(truncatingIfNeeded: left % 10)
-        left /= 10
-      }
-      at += count
+    // SAFETY (all stores): the caller gives `byteCountMax` bytes, and the fields below add up to at most that.
+    func pair(_ value: Int64, at: Int) {
+      let tens = UInt8(truncatingIfNeeded: UInt32(truncatingIfNeeded: value) / 10)
+      unsafe out[at] = 48 + tens
+      unsafe out[at + 1] = 48 + UInt8(truncatingIfNeeded: value) &- tens &* 10
     }
-    func mark(_ character: UInt8) {
-      unsafe out[at] = character
-      at += 1
+    var year = date.year
+    if year < 0 || year > 9999 {
+      unsafe out[0] = year < 0 ? 45 : 43
+      year = abs(year)
+      pair(year / 10_000, at: 1)
+      at = 3
     }
-    if (0...9999).contains(date.year) {
-      digits(date.year, 4)
-    } else {
-      mark(date.year < 0 ? 45 : 43)
-      digits(abs(date.year), 6)
-    }
-    mark(45)
-    digits(date.month, 2)
-    mark(45)
-    digits(date.day, 2)
-    mark(84)
-    digits(rest / 3_600_000, 2)
-    mark(58)
-    digits(rest / 60_000 % 60, 2)
-    mark(58)
-    digits(rest / 1000 % 60, 2)
-    mark(46)
-    digits(rest % 1000, 3)
-    mark(90)
+    pair(year / 100 % 100, at: at)
+    pair(year % 100, at: at + 2)
+    unsafe out[at + 4] = 45
+    pair(date.month, at: at + 5)
+    unsafe out[at + 7] = 45
+    pair(date.day, at: at + 8)
+    unsafe out[at + 10] = 84
+    let second = rest / 1000
+    pair(second / 3600, at: at + 11)
+    unsafe out[at + 13] = 58
+    pair(second / 60 % 60, at: at + 14)
+    unsafe out[at + 16] = 58
+    pair(second % 60, at: at + 17)
+    unsafe out[at + 19] = 46
+    let milli = rest % 1000
+    unsafe out[at + 20] = 48 + UInt8(truncatingIfNeeded: milli / 100)
+    pair(milli % 100, at: at + 21)
+    unsafe out[at + 23] = 90
+    at += 24
     return at
   }
 }

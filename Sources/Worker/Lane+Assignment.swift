@@ -38,6 +38,7 @@ extension Lane {
         restored, queues: Array(queues[(index * width)..<((index + 1) * width)]))
     }
     progress.ownsControl.store(ownsControl, ordering: .releasing)
+    noteProgress()
     progress.isReady.store(true, ordering: .releasing)
     progress.update { $0.phase = partitions.isEmpty && !ownsControl ? .waiting : .running }
     context.log.info(

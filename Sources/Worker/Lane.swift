@@ -27,6 +27,8 @@ final class LanePartition {
   var journalNext: Int64
   var checkpointGeneration: UInt64
   var checkpointParent: Digest?
+  /// Per input, when its end was reported last and nothing came since; nil otherwise.
+  var endedAt: [UInt64?]
 
   init(_ restored: RestoredPartition, queues: [PartitionQueue]) {
     engine = restored.engine
@@ -35,6 +37,7 @@ final class LanePartition {
     journalNext = restored.journalNext
     checkpointGeneration = restored.checkpointGeneration
     checkpointParent = restored.checkpointParent
+    endedAt = queues.map { _ in nil }
   }
 }
 
@@ -74,6 +77,10 @@ final class Lane {
   /// Every input of every partition was at its end when last looked at.
   private var isIdle = false
   private var headers = HeaderBlock()
+  private var errorBudget: ErrorBudget
+  private var lastNote: UInt64 = 0
+  /// How long an input at its end is still waited for, nanoseconds.
+  private let alignWait: UInt64
 
   init(context: WorkerContext, plan: EnginePlan, progress: LaneProgress) throws(WorkerFailure) {
     self.context = context
@@ -91,6 +98,8 @@ final class Lane {
     silent = makeUnit()
     for _ in 0..<Self.unitsInFlight { _ = free.push(makeUnit()) }
     lastCheckpoint = context.now()
+    errorBudget = ErrorBudget(context.settings.errors)
+    alignWait = UInt64(context.settings.alignWaitMilliseconds) * 1_000_000
     let (sealed, free) = (self.sealed, self.free)
     let committer = try kafka { () throws(KafkaError) in
       try LaneCommitter(
@@ -152,6 +161,7 @@ final class Lane {
       adopt()
       let progressed = try work()
       try sealIfDue()
+      if context.now() - lastNote >= 500_000_000 { noteProgress() }
       if !progressed { consumer.wait(milliseconds: waitMilliseconds) }
     }
   }
@@ -230,12 +240,15 @@ final class Lane {
               offset: record.offset, timestamp: record.timestamp)
           }
         }
-        if count > 0 { fetched = true }
+        if count > 0 {
+          fetched = true
+          partition.endedAt[input] = nil
+        }
         switch stop {
         case .record: continue
         case .nothing: break taking
         case .endOfPartition:
-          engine.markAtEnd(input: input)
+          partition.endedAt[input] = context.now()
           fetched = true
         case .error(let error):
           guard error.action == .retrySameCall else { throw .kafka(error) }
@@ -244,6 +257,9 @@ final class Lane {
             LogFields(["error": "\(error)"]))
           break taking
         }
+      }
+      if let ended = partition.endedAt[input], context.now() - ended >= alignWait {
+        engine.markAtEnd(input: input)
       }
       engine.seal(input: input)
     }
@@ -265,7 +281,14 @@ final class Lane {
     let due =
       unit.consumed >= delivery.transactionRecords
       || context.now() - first >= UInt64(delivery.transactionIntervalMilliseconds) * 1_000_000
-    if due { try seal(forcingCheckpoint: false) }
+    guard due else { return }
+    let rejected = unit.rejections.reduce(0) { $0 + $1.count }
+    try seal(forcingCheckpoint: false)
+    guard errorBudget.isExceeded(adding: rejected, now: context.now()) else { return }
+    // What was taken is committed first: the dead letters say what was wrong with it.
+    _ = drain()
+    throw .beyondTolerance(
+      "more than \(context.settings.errors.records) dead letters within \(context.settings.errors.perMilliseconds) ms; the dead-letter topic says why")
   }
 
   /// Ends the open unit and hands it to the commit thread; waits where three are in flight already.
@@ -337,7 +360,8 @@ final class Lane {
     noteProgress()
   }
 
-  private func noteProgress() {
+  func noteProgress() {
+    lastNote = context.now()
     let partitions = self.partitions.map { partition in
       let engine = partition.engine
       return LaneSnapshot.Partition(

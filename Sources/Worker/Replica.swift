@@ -26,6 +26,7 @@ final class Replica {
   /// Whether the log was read to its end once.
   private(set) var isCaughtUp = false
   private var publishedVersion: ModelVersion?
+  private var publishedOffset = Offset(-1)
   private var lastPublication: UInt64 = 0
   private var lastCheckpoint: UInt64
   private var checkpointedOffset = Offset(-1)
@@ -189,16 +190,18 @@ final class Replica {
   // MARK: Publishing
 
   private func publishIfDue() {
-    guard publishedVersion != state.version else { return }
+    guard publishedOffset != state.ledger.offset else { return }
     guard context.now() - lastPublication >= Self.publicationNanoseconds else { return }
     publish()
   }
 
   private func publish() {
-    guard let scorers = state.scorers() else { return }
-    context.hub.publish(scorers)
-    publishedVersion = state.version
     lastPublication = context.now()
+    publishedOffset = state.ledger.offset
+    if publishedVersion != state.version, let scorers = state.scorers() {
+      context.hub.publish(scorers)
+      publishedVersion = state.version
+    }
     context.model.withLock { $0 = ModelSnapshot(state) }
   }
 

@@ -9,13 +9,17 @@ public enum WorkerFailure: Error, Sendable, CustomStringConvertible {
   case unrecoverable(String)
   /// Settings that contradict the cluster or the charter.
   case misconfigured(String)
+  /// More dead letters than the declaration tolerates.
+  case beyondTolerance(String)
   /// Disk.
   case storage(String)
 
   public var description: String {
     switch self {
     case .kafka(let error): error.description
-    case .superseded(let why), .unrecoverable(let why), .misconfigured(let why), .storage(let why): why
+    case .superseded(let why), .unrecoverable(let why), .misconfigured(let why),
+      .beyondTolerance(let why), .storage(let why):
+      why
     }
   }
 
@@ -31,7 +35,7 @@ public enum WorkerFailure: Error, Sendable, CustomStringConvertible {
       default: error.isFenced ? 75 : 69
       }
     case .superseded: 75
-    case .unrecoverable: 65
+    case .unrecoverable, .beyondTolerance: 65
     case .misconfigured: 78
     case .storage: 74
     }

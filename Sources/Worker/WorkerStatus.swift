@@ -38,7 +38,10 @@ extension Worker {
   /// Whether the model is folded and every lane has its assignment.
   public var isReady: Bool {
     !context.isStopping && context.hub.generation > 0
-      && context.lanes.allSatisfy { $0.isReady.load(ordering: .acquiring) }
+      && context.lanes.allSatisfy { lane in
+        lane.isReady.load(ordering: .acquiring)
+          && lane.snapshot.partitions.allSatisfy { $0.restoreRemaining == 0 }
+      }
   }
   /// Whether starting is over: the learning log was folded to its end once.
   public var isStarted: Bool { context.hub.generation > 0 }
