@@ -59,7 +59,10 @@ extension PlanCompiler {
         from: (isWindowed ? after : before).registers[Int(feature.node)] * lanes,
         place: Int32(schema.places[index]), column: Int32(index),
         isCategory: feature.kind == .category,
-        missingMark: settings.features[index].missing == .indicator ? 1 : 0)
+        missingMark: settings.features[index].missing == .indicator ? 1 : 0,
+        stride: Int32(
+          feature.kind == .category ? schema.categoryCount : schema.numberCount),
+        maskStride: Int32(schema.columns.count))
       if isWindowed { windowed.append(output) } else { plain.append(output) }
     }
     return FeaturePlan(

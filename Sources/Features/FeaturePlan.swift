@@ -136,25 +136,23 @@ struct RowOutput: BitwiseCopyable, Sendable {
   var isCategory: Bool
   /// What the row's mask says of a missing value: 0 where missing counts as zero.
   var missingMark: UInt8
+  /// Columns of this kind, and of both kinds, in a row.
+  var stride: Int32
+  var maskStride: Int32
 
   @inline(__always)
   func emit(from file: RegisterFile, lane: Int, into rows: RowGroup, slot: Int) {
-    let mask = slot &* rows.schemaColumnCount &+ Int(column)
+    let mask = slot &* Int(maskStride) &+ Int(column)
+    let to = slot &* Int(stride) &+ Int(place)
     if isCategory {
       let hash = file.categories[Int(from) &+ lane]
-      rows.categories[slot &* rows.schemaCategoryCount &+ Int(place)] = hash
+      rows.categories[to] = hash
       rows.missing[mask] = hash == 0 ? missingMark : 0
     } else {
       let value = Float(file.numbers[Int(from) &+ lane])
       let isKnown = value.isFinite
-      rows.numbers[slot &* rows.schemaNumberCount &+ Int(place)] = isKnown ? value : 0
+      rows.numbers[to] = isKnown ? value : 0
       rows.missing[mask] = isKnown ? 0 : missingMark
     }
   }
-}
-
-extension RowGroup {
-  @inline(__always) var schemaColumnCount: Int { missing.count / capacity }
-  @inline(__always) var schemaNumberCount: Int { schema.numberCount }
-  @inline(__always) var schemaCategoryCount: Int { schema.categoryCount }
 }

@@ -68,7 +68,8 @@ public struct FeatureCounters: Sendable, Equatable {
       repeating: RegisterMove(from: 0, to: 0, isCategory: false), count: plan.carried.count)
     for (index, move) in plan.carried.enumerated() { carried[index] = move }
     outputs = FixedBuffer(
-      repeating: RowOutput(from: 0, place: 0, column: 0, isCategory: false, missingMark: 1),
+      repeating: RowOutput(
+        from: 0, place: 0, column: 0, isCategory: false, missingMark: 1, stride: 0, maskStride: 0),
       count: plan.plainOutputs.count)
     for (index, output) in plan.plainOutputs.enumerated() { outputs[index] = output }
   }

@@ -21,7 +21,7 @@ extension WindowStore {
     refused = 0
   }
 
-  func encode(into writer: inout ByteWriter) {
+  mutating func encode(into writer: inout ByteWriter) {
     writer.writeVarint(late)
     writer.writeVarint(clamped)
     writer.writeVarint(refused)
@@ -52,7 +52,7 @@ extension WindowStore {
     }
   }
 
-  private func encode(_ pane: UnsafeMutableRawPointer, into writer: inout ByteWriter) {
+  private mutating func encode(_ pane: UnsafeMutableRawPointer, into writer: inout ByteWriter) {
     // SAFETY: offsets come from the layout of this very pane.
     writer.writeVarint(UInt64(unsafe pane.loadUnaligned(as: UInt32.self)))
     if sumAt >= 0 {
@@ -119,7 +119,7 @@ extension WindowStore {
     }
   }
 
-  private func decode(
+  private mutating func decode(
     _ reader: inout ByteReader, into pane: UnsafeMutableRawPointer
   ) throws(FormatError) {
     let at = reader.position
