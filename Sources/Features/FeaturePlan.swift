@@ -23,8 +23,8 @@ public final class FeaturePlan: Sendable {
   public let windowColumnNames: [String]
   /// The longest size of a window in use; 0 without windows.
   public let longestWindowMilliseconds: Int64
-  /// Lines for people: what was derived, and what it costs.
-  public let description: [String]
+  /// What `describe` gives.
+  let description: [String]
 
   let inputs: [InputPlan]
   let windows: [WindowPlan]
@@ -54,6 +54,7 @@ public final class FeaturePlan: Sendable {
     longestWindowMilliseconds = windows.map { $0.sizesMilliseconds.last ?? 0 }.max() ?? 0
   }
 
+  /// Lines for people: what was derived of each window, and what it costs.
   public func describe() -> [String] { description }
 
   /// Bytes of window state that one key of every window in use takes.

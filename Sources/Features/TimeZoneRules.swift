@@ -117,24 +117,23 @@ struct YearlyRule: Sendable, Hashable {
     guard let starts, let ends else { return (.min, .max, standard) }
     let days = Calendar.floorDivide(instant, 86_400_000)
     let year = Calendar.civil(day: days).year
-    var from = Int64.min
-    var until = Int64.max
-    var offset = standard
+    var found = (from: Int64.min, until: Int64.max, offset: standard)
     for candidate in (year - 2)...(year + 2) {
-      let changes = [
-        (starts.instant(year: candidate, offset: standard), daylight),
-        (ends.instant(year: candidate, offset: daylight), standard),
-      ]
-      for (at, after) in changes {
-        // At the same instant the later rule wins: all-year daylight time is written so.
-        if at <= instant, at > from || (at == from && after == daylight) {
-          from = at
-          offset = after
-        }
-        if at > instant { until = min(until, at) }
+      let start = starts.instant(year: candidate, offset: standard)
+      let end = ends.instant(year: candidate, offset: daylight)
+      if start > instant {
+        found.until = min(found.until, start)
+      } else if start >= found.from {
+        // At the same instant daylight time wins: all-year daylight time is written so.
+        (found.from, found.offset) = (start, daylight)
+      }
+      if end > instant {
+        found.until = min(found.until, end)
+      } else if end > found.from {
+        (found.from, found.offset) = (end, standard)
       }
     }
-    return (from, until, offset)
+    return found
   }
 }
 

@@ -301,7 +301,12 @@ func `each aggregate equals a recount from the raw records`(
   let plan = try compiled(windowSettings())
   var random = SplitMix(51)
   // Shuffled within spans of five seconds, so that nothing falls behind by more than the lateness.
-  let ordered = stream(count: 900, seed: 52, disorder: 0, gaps: false)
+  // Whole multiples of four seconds, so that many records share an event time and offsets decide.
+  let ordered = stream(count: 900, seed: 52, disorder: 0, gaps: false).map { event in
+    var event = event
+    event.record.time = event.record.time / 4000 * 4000
+    return event
+  }
   var shuffled = ordered
   for start in stride(from: 0, to: ordered.count, by: 12) {
     shuffled[start..<min(start + 12, ordered.count)].shuffle(using: &random)
