@@ -182,8 +182,8 @@ extension Verb {
   }
   static func topicsRender(body: @escaping VerbBody) -> Verb {
     Verb(
-      "topics render", "Print the declarations for other tools.", arguments: [catalogue],
-      flags: [Flag("format", .choice(["shell", "strimzi", "asyncapi"]), "What to print; shell by default.")], body: body)
+      "topics render", "Print the declarations as commands of Kafka's own tool.", arguments: [catalogue],
+      body: body)
   }
 
   // MARK: the program itself
