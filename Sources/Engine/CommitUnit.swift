@@ -12,7 +12,7 @@ public struct OutputRecord: BitwiseCopyable, Sendable {
   public var value: ByteArena.Place
   /// An encoded header block, as `InputBatch` lends it; `none` for no headers.
   public var headers: ByteArena.Place
-  /// Milliseconds; the event's own Kafka timestamp for predictions.
+  /// Milliseconds: the event's own Kafka timestamp for predictions; 0, which is the time of sending, for all else.
   public var timestamp: Int64
 }
 
@@ -78,7 +78,7 @@ public final class CommitUnit: @unchecked Sendable {
     examples.seal()
     for index in 0..<examples.sealedCount {
       append(
-        .learning, partition: 0, key: nil, value: Array(examples.sealed(index)), timestamp: -1)
+        .learning, partition: 0, key: nil, value: Array(examples.sealed(index)), timestamp: 0)
     }
   }
 

@@ -95,6 +95,6 @@ extension PartitionEngine {
     unit.append(
       OutputRecord(
         destination: .deadLetters, partition: -1, key: key, value: value,
-        headers: unit.arena.append(headers), timestamp: batch.timestamps[record]))
+        headers: unit.arena.append(headers), timestamp: 0))
   }
 }

@@ -150,8 +150,7 @@ public final class PartitionEngine {
     var writer = ByteWriter(capacity: 256)
     journal.encode(into: &writer)
     unit.append(
-      .journal, partition: partition.value, key: nil, value: writer.bytes,
-      timestamp: newest == .min ? 0 : newest)
+      .journal, partition: partition.value, key: nil, value: writer.bytes, timestamp: 0)
     unit.append(
       ConsumedRange(partition: partition, nextOffsets: nextOffsets, replayFrom: before))
     marks.note(newest: newest, oldest: oldest, nextOffsets: nextOffsets)

@@ -16,7 +16,7 @@ public struct TopicCatalogue: Sendable {
 
   private static let topicKeys = [
     "topic", "description", "owner", "internal", "partitions", "replication", "key",
-    "co_partitioned_with", "compatibility", "max_record_bytes", "written_by", "read_by", "value",
+    "co_partitioned_with", "compatibility", "headers", "max_record_bytes", "written_by", "read_by", "value",
     "config",
   ]
 
