@@ -201,11 +201,14 @@ public struct JournalRecord: Sendable, Equatable {
     try record.decodeScores(from: &reader)
     var lastOffset: Int64 = 0
     for _ in 0..<(try reader.readCount(itemBytes: 3, "dispositions")) {
+      let at = reader.position
       let input = try reader.read(UInt8.self, "disposition input")
       lastOffset &+= try reader.readSignedVarint("disposition offset")
-      record.dispositions.append(
-        Disposition(
-          input: input, offset: lastOffset, code: try reader.read(UInt8.self, "disposition code")))
+      let code = try reader.read(UInt8.self, "disposition code")
+      guard Int(input) < inputs, JournalDisposition(rawValue: code) != nil else {
+        throw FormatError(.invalidValue, at: at, field: "dispositions")
+      }
+      record.dispositions.append(Disposition(input: input, offset: lastOffset, code: code))
     }
     try reader.expectEnd()
     return record
