@@ -93,8 +93,8 @@ extension Verb {
     Verb(
       "demo", "Show the flagship pipeline on a broker started for it.",
       flags: [
-        Flag("speed", .number("FACTOR", above: 0), "Event time runs this many times as fast as the clock."),
-        Flag("no-open", "Do not open a browser."),
+        Flag("seconds", .number("N", above: 0), "How long the flights are played, all phases together; 110 by default."),
+        Flag("keep", "Keep the folder with logs, play files and state."),
       ], body: body)
   }
 

@@ -6,6 +6,7 @@ extension CommandTable {
     globals: CommandTable.globals,
     verbs: [
       .run(body: run),
+      .demo(body: demo),
       .check(body: check),
       .test(body: test),
       .replay(body: replay),
