@@ -103,6 +103,14 @@ public final class Worker: Sendable {
   /// Blocks SIGTERM and SIGINT in the calling thread and all it starts; `run` takes them. To be called first.
   public static func blockStopSignals() { StopSignals.block() }
 
+  /// Whether one of the two signals has come since last asked, for programs that poll.
+  public static func takeStopSignal() -> Bool {
+    let signals = StopSignals()
+    guard signals.next(timeoutMilliseconds: 0) != nil else { return false }
+    signals.exitOnNext()
+    return true
+  }
+
   /// Asks the worker to drain and return from `run`.
   public func stop() { context.stop() }
 

@@ -8,6 +8,8 @@ extension CommandTable {
       .run(body: run),
       .demo(body: demo),
       .check(body: check),
+      .produce(body: produce),
+      .tap(body: tap),
       .test(body: test),
       .replay(body: replay),
       .configShow(body: configShow),
