@@ -266,7 +266,7 @@ class Demo:
 
     def control(self, *arguments):
         say(f"   $ millrace control {' '.join(arguments)}")
-        text = self.cli("control", *arguments, "--key", str(self.folder / "operator.key"))
+        text = self.cli("control", *arguments, "--key", str(self.folder / "operator"))
         for line in text.strip().splitlines():
             say(f"     {line}")
         return text
