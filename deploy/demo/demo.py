@@ -284,10 +284,10 @@ class Demo:
     def run(self):
         began = time.monotonic()
         title("1  Start")
+        subprocess.run([str(self.options.millrace), "control", "keygen", "--out", str(self.folder / "operator")], check=True, stdout=subprocess.DEVNULL, timeout=20)
         topics = self.configure(self.broker())
         self.cli("topics", "apply", str(topics))
         say(f"topics     applied from {topics.name}/")
-        subprocess.run([str(self.options.millrace), "control", "keygen", "--out", str(self.folder / "operator")], check=True, stdout=subprocess.DEVNULL, timeout=20)
         learn = self.play_file("learn", LEARN, POISON, "--faults")
         poison = self.play_file("poison", POISON, DAMAGE, "--faults", "--flip-labels", POISON, DAMAGE)
         damage = self.play_file("damage", DAMAGE, RECOVER, "--faults")
