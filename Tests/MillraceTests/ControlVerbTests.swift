@@ -30,8 +30,9 @@ struct ControlVerbTests {
       undo: ["rollback", "--reason", "it's over"])
     #expect(outcome.exitCode == .done)
     #expect(outcome.summary == [
-      "version 1.50 → 2.50, the state of good; learning frozen: 1/1 applied",
+      "version 1.50 → 2.50, the state of 1.20 (good); learning frozen: 1/1 applied",
       "undo: millrace control rollback --reason 'it'\\''s over'",
+      "      (to the newest version kept before this command; what was learnt after that one is not held)",
     ])
     #expect(outcome.json.encoded().contains("\"old_version\":\"1.50\",\"new_version\":\"2.50\""))
   }

@@ -87,10 +87,11 @@ func ackLine(_ ack: CommandAck) -> String {
   func padded(_ text: String, _ width: Int) -> String {
     text + String(repeating: " ", count: max(0, width - text.count))
   }
-  return [
+  let line = [
     padded(ack.instance, 16), padded(ack.status.rawValue, 8), padded(ack.version?.description ?? "-", 12),
-    padded(hash, 12), ack.detail,
+    padded(hash, 12),
   ].joined(separator: "  ")
+  return ack.detail.isEmpty ? line : "\(line)  \(ack.detail)"
 }
 
 /// An error of brokers, secrets or disk as an exit code and a message.

@@ -28,16 +28,17 @@ struct ControlOutcome {
     let accepted = report.acks.accepted
     let new = accepted?.version ?? report.acks.all.last { $0.version != nil }?.version
     switch report.command.action {
-    case .rollback: return (accepted.flatMap { Self.versionLeft(in: $0.detail) }, new)
+    case .rollback: return (accepted.flatMap { Self.version(after: "from", in: $0.detail) }, new)
     default: return (new, new)
     }
   }
 
-  /// The version in "returned from 7.184201 to …", as the fold words it.
-  static func versionLeft(in detail: String) -> ModelVersion? {
+  /// A version in "returned from 7.184201 to 7.150000, served as …", as the fold words it.
+  static func version(after word: Substring, in detail: String) -> ModelVersion? {
     let words = detail.split(separator: " ")
-    guard let at = words.firstIndex(of: "from"), at + 1 < words.count else { return nil }
-    return ModelVersion(words[at + 1])
+    guard let at = words.firstIndex(of: word), at + 1 < words.count else { return nil }
+    let next = words[at + 1]
+    return ModelVersion(next.hasSuffix(",") ? next.dropLast() : next)
   }
 
   var change: String {
@@ -45,15 +46,26 @@ struct ControlOutcome {
     let from = old?.description ?? "?"
     let to = new?.description ?? "?"
     if report.command.isDryRun { return "nothing was changed (dry run)" }
+    if isUnchanged { return "nothing was changed, \(report.acks.accepted?.detail ?? "")" }
     return switch report.command.action {
     case .rollback(let target, let then):
-      "version \(from) → \(to), the state of \(target); learning \(then == .freeze ? "frozen" : "goes on")"
+      "version \(from) → \(to), the state of \(reached(target)); learning \(then == .freeze ? "frozen" : "goes on")"
     case .freeze: "learning → frozen at \(to)"
     case .unfreeze: "frozen → learning from \(to)"
     case .tag(let name): "version \(to) → kept as '\(name)'"
     case .promote, .charter: "version \(from) → \(to)"
     }
   }
+
+  /// `1.5000 (good)`.
+  private func reached(_ target: RollbackTarget) -> String {
+    let found = report.acks.accepted.flatMap { Self.version(after: "to", in: $0.detail) }
+    guard let found, target != .version(found) else { return "\(target)" }
+    return "\(found) (\(target))"
+  }
+
+  /// The fold says so of a freeze of what is frozen.
+  private var isUnchanged: Bool { report.acks.accepted?.detail.hasPrefix("already") ?? false }
 
   /// `2/2 applied`.
   var tally: String {
@@ -65,7 +77,12 @@ struct ControlOutcome {
     switch report.acks.verdict {
     case .complete:
       var lines = ["\(change): \(tally)"]
-      if let undo { lines.append("undo: millrace control \(undo.map(Self.quoted).joined(separator: " "))") }
+      if let undo {
+        lines.append("undo: millrace control \(undo.map(Self.quoted).joined(separator: " "))")
+        if case .rollback = report.command.action {
+          lines.append("      (to the newest version kept before this command; what was learnt after that one is not held)")
+        }
+      }
       return lines
     case .rejected(let acks):
       return acks.map { "rejected by \($0.instance): \($0.detail)" }
