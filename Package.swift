@@ -21,7 +21,10 @@ func suite(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let package = Package(
   name: "millrace",
-  products: [.executable(name: "millrace", targets: ["millrace"])],
+  products: [
+    .executable(name: "millrace", targets: ["millrace"]),
+    .executable(name: "millrace-bench", targets: ["Benchmarks"]),
+  ],
   targets: [
     // The C doors: each imported by one module alone.
     .systemLibrary(name: "CRdKafka", pkgConfig: "rdkafka", providers: [.apt(["librdkafka-dev"])]),
@@ -47,6 +50,11 @@ let package = Package(
     module("Console", ["Records", "CMicroHTTPD"]),
     .executableTarget(
       name: "millrace", dependencies: ["Pipeline", "Kafka", "Worker", "Console"], swiftSettings: strict),
+
+    // Replaces the process's allocator by one that counts: for benchmarks and their tests, never for the worker.
+    .target(name: "CAllocationCount"),
+    .executableTarget(
+      name: "Benchmarks", dependencies: ["Pipeline", "CAllocationCount"], swiftSettings: strict),
 
     suite("RecordsTests", ["Records"]),
     suite("FeaturesTests", ["Features"]),
