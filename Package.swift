@@ -61,7 +61,7 @@ let package = Package(
     suite("ModelsTests", ["Models"]),
     suite("LearningTests", ["Learning"]),
     suite("CheckpointsTests", ["Checkpoints"]),
-    suite("EngineTests", ["Engine"]),
+    suite("EngineTests", ["Engine", "CAllocationCount"]),
     suite("PipelineTests", ["Pipeline"]),
     // A broker for tests that need a real one.
     .target(
