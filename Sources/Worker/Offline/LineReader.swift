@@ -117,14 +117,18 @@ public final class LineReader {
 
 /// Records of a play file: the form that `produce` plays and `replay` runs.
 ///
-/// Errors: `OfflineFault.badLine` with file and line number; nothing is skipped.
+/// Errors: `OfflineFault.badLine` with file and line number; only blank lines are passed over.
 public final class PlayFile {
   public let lines: LineReader
 
   public init(_ path: String) throws(OfflineFault) { lines = try LineReader(path) }
 
   public func next() throws(OfflineFault) -> PlayRecord? {
-    guard let line = try lines.next() else { return nil }
+    var line: [UInt8] = []
+    repeat {
+      guard let next = try lines.next() else { return nil }
+      line = next
+    } while line.allSatisfy { $0 == 0x20 || $0 == 0x09 }
     do throws(PlayRecord.Fault) {
       return try PlayRecord(parsing: line)
     } catch {

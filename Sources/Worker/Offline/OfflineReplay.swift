@@ -64,7 +64,8 @@ public struct OfflineReplay {
         let schema = session.plan.inputs[input]
         session.take(
           input: input, payload: record.payload,
-          key: record.key(field: schema.keyField.map { schema.fields[$0].name }), timestamp: record.time)
+          key: record.key(field: schema.keyField.map { schema.fields[$0].name }), timestamp: record.time,
+          line: play.lines.line)
         records += 1
         inUnit += 1
         guard inUnit == options.unitRecords else { continue }

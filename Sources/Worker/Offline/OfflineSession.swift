@@ -67,10 +67,11 @@ public final class OfflineSession {
   /// Index of an input by its name; nil where the pipeline has none.
   public func input(named name: String) -> Int? { plan.inputs.firstIndex { $0.name == name } }
 
-  /// Takes a record into the open unit, in the partition that Kafka's partitioner gives its key.
-  public func take(input: Int, payload: [UInt8], key: [UInt8]?, timestamp: Int64) {
-    // A record without a key could be anywhere; here it is in the first partition, always.
-    let partition = key.map { Int(Murmur2.partition(of: $0, partitions: Int32(engines.count))) } ?? 0
+  /// Takes a record into the open unit, in the partition that Kafka's partitioner gives its key; one without a key
+  /// goes to the partition of its line, as `produce` plays it.
+  public func take(input: Int, payload: [UInt8], key: [UInt8]?, timestamp: Int64, line: Int = 0) {
+    let partition =
+      key.map { Int(Murmur2.partition(of: $0, partitions: Int32(engines.count))) } ?? line % engines.count
     pending.add(partition, input, payload: payload, key: key, timestamp: timestamp)
     newest = max(newest, EventTime(milliseconds: timestamp))
   }
@@ -131,10 +132,11 @@ final class PendingRecords {
     nextOffsets = Array(repeating: 0, count: partitions * inputs)
   }
 
-  func add(_ partition: Int, _ input: Int, payload: [UInt8], key: [UInt8]?, timestamp: Int64) {
+  func add(_ partition: Int, _ input: Int, payload: [UInt8], key: [UInt8]?, timestamp: Int64, headers: [UInt8] = []) {
     let list = partition * inputs + input
     lists[list].append(
-      OfflineRecord(payload: payload, key: key, offset: nextOffsets[list], timestamp: timestamp))
+      OfflineRecord(
+        payload: payload, key: key, headers: headers, offset: nextOffsets[list], timestamp: timestamp))
     nextOffsets[list] += 1
   }
 
