@@ -1,4 +1,5 @@
 import CRdKafka
+import Glibc
 
 /// A topic to be made.
 public struct NewTopic: Hashable, Sendable {
@@ -50,8 +51,8 @@ public struct NewTopic: Hashable, Sendable {
     try handle.clusterID(timeoutMilliseconds: timeoutMilliseconds)
   }
 
-  /// Creates topics; the first failure is thrown after all were asked for. Existing ones fail with
-  /// `KafkaCode.topicExists`.
+  /// Creates topics and waits until the brokers tell of them, which may be some time after they were made; the
+  /// first failure is thrown after all were asked for. Existing ones fail with `KafkaCode.topicExists`.
   public func create(_ topics: [NewTopic], timeoutMilliseconds: Int32 = 30_000) throws(KafkaError) {
     if topics.isEmpty { return }
     var natives: [OpaquePointer?] = unsafe []
@@ -81,6 +82,26 @@ public struct NewTopic: Hashable, Sendable {
       let results = unsafe rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count)
       try unsafe checkTopics(results, count)
     }
+    try waitUntilTold(topics.map { ($0.name, $0.partitions) }, timeoutMilliseconds)
+  }
+
+  /// Why: KRaft answers when the controller has written the topics down, and each broker learns of them after that.
+  private func waitUntilTold(
+    _ wanted: [(name: String, partitions: Int32)], _ timeoutMilliseconds: Int32
+  ) throws(KafkaError) {
+    let deadline = Deadline(milliseconds: timeoutMilliseconds)
+    while true {
+      let told = try topics(timeoutMilliseconds: max(deadline.left, 1))
+      let missing = wanted.first { want in
+        !told.contains { $0.name == want.name && $0.partitionCount >= want.partitions }
+      }
+      guard let missing else { return }
+      if deadline.isPast {
+        throw KafkaError(
+          code: KafkaCode.timedOut, call: .query, message: "the brokers do not tell of the topic yet topic=\(missing.name)")
+      }
+      _ = Glibc.poll(nil, 0, 20)
+    }
   }
 
   /// Widens a topic. Its keys move to other partitions: state by key is no longer where its records come.
@@ -108,6 +129,7 @@ public struct NewTopic: Hashable, Sendable {
         rd_kafka_event_CreatePartitions_result(event), &count)
       try unsafe checkTopics(results, count)
     }
+    try waitUntilTold([(topic, newCount)], timeoutMilliseconds)
   }
 
   public func delete(topics: [String], timeoutMilliseconds: Int32 = 30_000) throws(KafkaError) {
