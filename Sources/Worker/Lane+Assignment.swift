@@ -118,7 +118,8 @@ extension Lane {
         "restoring", "restoring partition",
         LogFields(["partition": "\(partition.value)", "checkpoint": useCheckpoint ? "yes" : "no", "from": "\(from)", "to": "\(to)", "journal_records": "\(engine.followedRemaining)"]))
     case .refuse(let why):
-      throw .unrecoverable("partition \(partition.value): \(why)")
+      throw .unrecoverable(
+        "partition \(partition.value): \(why) journal_from=\(journalStart) journal_end=\(journalEnds.high)")
     }
     return RestoredPartition(
       engine: engine, journalNext: journal.next,
@@ -131,6 +132,9 @@ extension Lane {
   ) throws(WorkerFailure) -> (records: [JournalRecord], next: Int64) {
     guard start < end else { return ([], end) }
     var records: [JournalRecord] = []
+    // Why not the end: only a marker may lie between, and a checkpoint that names a place after it would let
+    // the next start read none of the records that it must compare with the committed offsets.
+    var next = end
     var fault: String?
     try kafka { () throws(KafkaError) in
       let reader = try context.makeReader(partition.topic)
@@ -140,20 +144,21 @@ extension Lane {
         guard record.offset < end, fault == nil else { return }
         do throws(FormatError) {
           records.append(try JournalRecord.decode(record.valueBytes))
+          next = record.offset + 1
         } catch {
           fault = "journal record at offset \(record.offset) cannot be read: \(error)"
         }
       }
     }
     if let fault { throw .unrecoverable(fault) }
-    return (records, end)
+    return (records, next)
   }
 }
 
 /// A partition's engine on its way into a lane.
 struct RestoredPartition {
   var engine: PartitionEngine
-  /// End of its journal when it was restored.
+  /// Offset after the last record of its journal when it was restored.
   var journalNext: Int64
   var checkpointGeneration: UInt64
   var checkpointParent: Digest?

@@ -22,8 +22,8 @@ final class LanePartition {
   let queues: [PartitionQueue]
   /// Journal records to follow when it was assigned, for the progress shown.
   let followedTotal: Int
-  /// A lower bound of the journal's offset after our last record: its end at the assignment, and one for
-  /// every record since. Markers make the truth larger, and a restart then reads a little more.
+  /// A lower bound of the journal's offset after our last record: that after the last one at the assignment, and
+  /// one for every record since. Markers make the truth larger, and a restart then reads a little more.
   var journalNext: Int64
   var checkpointGeneration: UInt64
   var checkpointParent: Digest?
