@@ -101,6 +101,7 @@ public enum KafkaCode {
   public static let unknownTopicOrPartition = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART.rawValue
   public static let inconsistent = RD_KAFKA_RESP_ERR__INCONSISTENT.rawValue
   public static let fenced = RD_KAFKA_RESP_ERR__FENCED.rawValue
+  public static let fencedInstance = RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID.rawValue
   public static let transport = RD_KAFKA_RESP_ERR__TRANSPORT.rawValue
   public static let messageTooLarge = RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE.rawValue
   public static let topicExists = RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS.rawValue

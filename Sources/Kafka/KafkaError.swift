@@ -21,6 +21,9 @@ public struct KafkaError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The producer was fenced, by another process with its id or by the broker's transaction time-out. The
   /// first time in a row it is created again; the second time another process owns the id.
   public var isFenced: Bool { KafkaCode.fencing.contains(code) }
+  /// A static group member was fenced: by another process under its name, or by its own joining when the answer
+  /// to that was lost. As above, the second time in a row is the other's.
+  public var isInstanceFenced: Bool { code == KafkaCode.fencedInstance }
 
   /// What the caller does next.
   public var action: KafkaAction { KafkaAction.after(code: code, flags: flags, call: call) }

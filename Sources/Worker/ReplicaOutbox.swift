@@ -10,6 +10,7 @@ import Storage
 /// Errors: what could not be sent stays and is sent again; receivers count the first of duplicates.
 /// Threads: the replica's.
 final class ReplicaOutbox {
+  static let attemptsMax = 5
   private let context: WorkerContext
   private let transactionalID: String
   private var producer: TransactionalProducer
@@ -33,10 +34,20 @@ final class ReplicaOutbox {
     blobs = context.blobs
   }
 
+  /// Writes the first charter, again after an error that may pass: the fold counts the first in the log.
   func propose(_ charter: Charter) throws(KafkaError) {
     hasProposedCharter = true
-    try transaction { () throws(KafkaError) in
-      try produce(learning, partition: 0, charter.record())
+    for attempt in 1... {
+      do throws(KafkaError) {
+        return try transaction { () throws(KafkaError) in
+          try produce(learning, partition: 0, charter.record())
+        }
+      } catch {
+        guard attempt < Self.attemptsMax, error.action != .denied, error.action != .misconfigured else { throw error }
+        context.log.warning(
+          "replica-transaction", "the charter could not be written; tried again",
+          LogFields(["error": "\(error)"]))
+      }
     }
   }
 

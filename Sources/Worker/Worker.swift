@@ -151,8 +151,9 @@ public final class Worker: Sendable {
   private func runLane(_ progress: LaneProgress) {
     while !context.isStopping, plan.withLock({ $0 }) == nil { Monotonic.pause(milliseconds: 10) }
     guard let plan = plan.withLock({ $0 }) else { return }
-    var pause: UInt32 = 100
+    var restarts = LaneRestarts()
     while !context.isStopping {
+      let began = context.now()
       let end: LaneEnd
       do throws(WorkerFailure) {
         end = try Lane(context: context, plan: plan, progress: progress).run()
@@ -165,16 +166,20 @@ public final class Worker: Sendable {
         // With `untilEnd`, the lane that ends last ends the worker.
         if context.lanes.allSatisfy({ $0.snapshot.phase == .stopped }) { context.stop() }
         return
-      case .rejoin(let why), .failed(.superseded(let why)):
-        context.log.warning(
-          "rejoin", "dropping what is uncommitted and joining again",
-          LogFields(["reason": why, "lane": "\(progress.index)"]))
-        progress.update { $0.phase = .starting }
-        Monotonic.pause(milliseconds: pause)
-        pause = min(pause * 2, 5_000)
-      case .failed(let why):
-        fail(why)
-        return
+      case .rejoin(let why): again(.superseded(why))
+      case .failed(let why): again(why)
+      }
+      /// Pauses before the next session, or ends the worker.
+      func again(_ failure: WorkerFailure) {
+        switch restarts.decide(after: failure, began: began, now: context.now()) {
+        case .again(let reason, let pause):
+          context.log.warning(
+            "rejoin", "dropping what is uncommitted and joining again",
+            LogFields(["reason": reason, "lane": "\(progress.index)"]))
+          progress.update { $0.phase = .starting }
+          Monotonic.pause(milliseconds: pause)
+        case .fail(let why): fail(why)
+        }
       }
     }
   }

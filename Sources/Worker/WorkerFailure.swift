@@ -1,7 +1,7 @@
 import Kafka
 
 /// Why a worker cannot go on, sorted by what its supervisor should do.
-public enum WorkerFailure: Error, Sendable, CustomStringConvertible {
+public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
   case kafka(KafkaError)
   /// Another member took over: start again.
   case superseded(String)
@@ -32,7 +32,7 @@ public enum WorkerFailure: Error, Sendable, CustomStringConvertible {
       case .misconfigured: 78
       case .rejoinGroup: 75
       case .offsetOutOfRange: 65
-      default: error.isFenced ? 75 : 69
+      default: error.isFenced || error.isInstanceFenced ? 75 : 69
       }
     case .superseded: 75
     case .unrecoverable, .beyondTolerance: 65

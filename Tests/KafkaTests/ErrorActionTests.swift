@@ -102,5 +102,7 @@ struct ErrorActionTests {
     let other = KafkaError(
       code: RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER.rawValue, call: .commit, flags: .fatal)
     #expect(!other.isFenced)
+    let member = KafkaError(code: KafkaCode.fencedInstance, call: .consume, flags: .fatal)
+    #expect(member.isInstanceFenced && !member.isFenced && !other.isInstanceFenced)
   }
 }
