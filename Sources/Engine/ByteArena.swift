@@ -17,9 +17,21 @@ public final class ByteArena {
   private var buffer: FixedBuffer<UInt8>
   public private(set) var used = 0
 
-  public init(capacity: Int) { buffer = FixedBuffer(repeating: 0, count: capacity) }
+  private let capacityMin: Int
+  public var capacity: Int { buffer.count }
+
+  public init(capacity: Int) {
+    capacityMin = capacity
+    buffer = FixedBuffer(repeating: 0, count: capacity)
+  }
 
   public func clear() { used = 0 }
+
+  /// Empties it; memory beyond `most` bytes is given back.
+  public func clear(keeping most: Int) {
+    used = 0
+    if buffer.count > most { buffer = FixedBuffer(repeating: 0, count: min(capacityMin, most)) }
+  }
 
   public func append(_ bytes: UnsafeRawBufferPointer) -> Place {
     let start = used

@@ -36,6 +36,11 @@ public struct ConsumedRange: Sendable, Equatable {
 /// Life:     filled by the fold thread, sealed, handed to the commit thread, cleared, used again.
 /// Invariant: one thread at a time owns a unit; ownership passes through the ring.
 public final class CommitUnit: @unchecked Sendable {
+  /// A unit whose outputs reach this many bytes ends, whatever its count of records: dead letters carry payloads.
+  public static let bytesMax = 32 << 20
+  /// Memory that a unit keeps from one use to the next.
+  public static let bytesKept = 16 << 20
+
   public let arena = ByteArena(capacity: 1 << 20)
   public private(set) var records: [OutputRecord] = []
   public private(set) var ranges: [ConsumedRange] = []
@@ -59,9 +64,14 @@ public final class CommitUnit: @unchecked Sendable {
   }
 
   public var isEmpty: Bool { consumed == 0 && records.isEmpty }
+  /// Bytes of all outputs so far.
+  public var byteCount: Int { arena.used }
+  public var byteCapacity: Int { arena.capacity }
+  /// Nothing more should go in.
+  public var isFull: Bool { arena.used >= Self.bytesMax }
 
   public func clear() {
-    arena.clear()
+    arena.clear(keeping: Self.bytesKept)
     records.removeAll(keepingCapacity: true)
     ranges.removeAll(keepingCapacity: true)
     examples.clear()

@@ -47,7 +47,7 @@ extension PartitionEngine {
   private func skipCovered() {
     while !following.isEmpty {
       let next = following.current.nextOffsets
-      guard next.indices.allSatisfy({ next[$0] <= nextOffsets[$0] }) else { return }
+      guard next.count <= nextOffsets.count, next.indices.allSatisfy({ next[$0] <= nextOffsets[$0] }) else { return }
       following.finishRecord()
     }
   }
@@ -55,9 +55,14 @@ extension PartitionEngine {
   func follow(into unit: CommitUnit) throws(EngineFault) -> StepOutcome {
     while !following.isEmpty {
       let record = following.current
+      // Fewer inputs: one was added since, of which the record says nothing.
+      guard record.nextOffsets.count <= nextOffsets.count else {
+        throw .journalMismatch(
+          what: "inputs", input: nextOffsets.count, offset: record.nextOffsets[nextOffsets.count])
+      }
       guard following.run < record.runs.count else {
         try flushFollowed(into: unit)
-        for input in nextOffsets.indices where record.nextOffsets[input] != nextOffsets[input] {
+        for input in record.nextOffsets.indices where record.nextOffsets[input] != nextOffsets[input] {
           // Offsets may be ahead of the last record where a checkpoint stood behind a gap.
           guard record.nextOffsets[input] <= nextOffsets[input] else {
             throw .journalMismatch(

@@ -4,13 +4,15 @@ import Records
 
 extension PartitionEngine {
   /// Whether the label at the head of `input` could tell an event that waits in the group from one that was
-  /// scored: the group is scored first then, so that where groups are cut leaves no trace in the state.
+  /// scored, or make an example before one that the group will make: the group is scored first then, so that where
+  /// groups are cut leaves no trace, neither in the state nor in the order of the examples.
   ///
   /// Cost: one pass over the group's hashes a label; false for other inputs.
   func mustScoreBefore(input: Int) -> Bool {
     guard input == plan.labelInput, input != plan.scoredInput, group.count > 0 else { return false }
     let (batch, _, record) = queues[input].current
     guard batch.reasons[record] == 0 else { return false }
+    if group.hasEarlyLabels { return true }
     let idHash = batch.idHashes[record]
     for slot in 0..<group.count where group.idHashes[slot] == idHash { return true }
     let newest = max(eventTimesMax[input], batch.eventTimes[record])
@@ -26,22 +28,24 @@ extension PartitionEngine {
   func takeLabel(
     input: Int, batch: InputBatch, prepared: PreparedBatch, record: Int, into unit: CommitUnit
   ) {
-    guard let value = prepared.target(record) else {
-      reject(input: input, batch: batch, record: record, reason: .missingTarget, into: unit)
-      return
-    }
     let counts = join.counters
-    let disposition = batch.withID(record) { id in
-      join.label(
-        idHash: batch.idHashes[record], id: id, value: value,
-        knownAt: EventTime(milliseconds: batch.eventTimes[record]),
-        offset: Offset(batch.offsets[record]), into: unit.examples)
+    if let value = prepared.target(record) {
+      let disposition = batch.withID(record) { id in
+        join.label(
+          idHash: batch.idHashes[record], id: id, value: value,
+          knownAt: EventTime(milliseconds: batch.eventTimes[record]),
+          offset: Offset(batch.offsets[record]), into: unit.examples)
+      }
+      if disposition == .duplicate {
+        journal.noteDisposition(
+          input: UInt8(input), offset: batch.offsets[record],
+          code: .duplicate)
+      }
+    } else {
+      reject(input: input, batch: batch, record: record, reason: .missingTarget, into: unit)
     }
-    if disposition == .duplicate {
-      journal.noteDisposition(
-        input: UInt8(input), offset: batch.offsets[record],
-        code: .duplicate)
-    }
+    // Why also behind a label without a value: its event time moved the watermark all the same, and what the
+    // watermark has passed must be gone from the state.
     if let watermark = watermark(input: input) {
       _ = join.advance(labelWatermark: EventTime(milliseconds: watermark), into: unit.examples)
     }

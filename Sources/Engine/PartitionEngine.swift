@@ -117,7 +117,7 @@ public final class PartitionEngine {
     -> StepOutcome
   {
     if !following.isEmpty { return try follow(into: unit) }
-    while unit.consumed < budget {
+    while unit.consumed < budget && !unit.isFull {
       let decision = mergeDecision(inputs: queues.count) { queues[$0].head }
       switch decision {
       case .take(let input):
@@ -214,15 +214,23 @@ public final class PartitionEngine {
     group.entries[slot] = entry
     group.idHashes[slot] = idHash
     group.earliest = min(group.earliest, time.milliseconds)
+    if join.hasEarlyLabels(slot: entry) { group.hasEarlyLabels = true }
     group.offsets[slot] = offset
     group.eventTimes[slot] = time.milliseconds
     group.timestamps[slot] = batch.timestamps[record]
     group.ids[slot] = batch.withID(record) { group.arena.append($0) }
+    // Why capped: a prediction too large to be produced would abort its transaction for ever.
     group.keys[slot] =
       unsafe batch.withKey(record) { key in
-        if let key = unsafe key { unsafe group.arena.append(key) } else { ByteArena.Place.none }
+        if let key = unsafe key, key.count <= plan.outputBytesMax / 8 {
+          unsafe group.arena.append(key)
+        } else {
+          ByteArena.Place.none
+        }
       }
-    group.headers[slot] = unsafe batch.withHeaders(record) { unsafe group.arena.append($0) }
+    group.headers[slot] = unsafe batch.withHeaders(record) { headers in
+      headers.count <= plan.outputBytesMax / 4 ? unsafe group.arena.append(headers) : .empty
+    }
     group.rows.count = slot + 1
     observe(input: plan.scoredInput, batch: batch, prepared: prepared, record: record)
     accounting.eventsScored += 1

@@ -21,6 +21,8 @@ final class ScoredGroup {
   let arena = ByteArena(capacity: 16_384)
   /// Smallest event time in the group.
   var earliest = Int64.max
+  /// A label came before one of the events: scoring it will make an example.
+  var hasEarlyLabels = false
 
   init(plan: FeaturePlan, contenderCount: Int) {
     features = FeatureGroup(plan: plan)
@@ -34,6 +36,7 @@ final class ScoredGroup {
   func clear() {
     features.clear()
     earliest = .max
+    hasEarlyLabels = false
     arena.clear()
   }
 }

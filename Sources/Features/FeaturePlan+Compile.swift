@@ -91,6 +91,11 @@ struct PlanCompiler {
     if let label = settings.labelInput, !settings.inputs.indices.contains(label) {
       fault("labels.from", "no such input")
     }
+    if settings.labelInput == settings.scoredInput {
+      fault(
+        "labels.from", "labels in the scored input are not supported yet",
+        hint: "write them to a topic of their own")
+    }
     for (index, input) in settings.inputs.enumerated() {
       if input.latenessMilliseconds < 0
         || input.latenessMilliseconds > WindowLayout.sizeMillisecondsMax

@@ -15,6 +15,9 @@ public final class ExampleBlockBuilder {
   public var planDigest: Digest
   public let target: String
 
+  /// Memory for sealed bytes that is kept from one unit to the next.
+  static let bytesKept = 16 << 20
+
   /// Examples not yet sealed.
   public private(set) var openCount = 0
   private let headers: FixedBuffer<ExampleHeader>
@@ -120,7 +123,8 @@ public final class ExampleBlockBuilder {
     openCount = 0
     sealedExampleCount = 0
     ends.removeAll(keepingCapacity: true)
-    out.bytes.removeAll(keepingCapacity: true)
+    // A unit may make very many at once, where a horizon passes for all that wait: that memory is given back.
+    out.bytes.removeAll(keepingCapacity: out.bytes.capacity <= Self.bytesKept)
   }
 
   // MARK: Columns
