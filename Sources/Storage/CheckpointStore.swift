@@ -51,8 +51,8 @@ public struct RestoredCheckpoint: Sendable {
 
 /// Checkpoint files of one worker in one directory.
 ///
-/// A checkpoint appears in two steps, because it must never stand ahead of the committed offsets
-/// (RELIABILITY C3): `prepare` writes and syncs a temporary file, early and beside the work; `commit`
+/// A checkpoint appears in two steps, because it must never stand ahead of the committed
+/// offsets: `prepare` writes and syncs a temporary file, early and beside the work; `commit`
 /// renames it once the transaction that covers it is known to be committed. A crash between the two
 /// leaves a temporary file, which the next start sweeps.
 ///

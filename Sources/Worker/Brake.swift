@@ -13,6 +13,7 @@ final class Brake {
   private let context: WorkerContext
   private let reader: Reader
   private var isStarted = false
+  private var age = PinAge()
 
   init(_ context: WorkerContext) throws(KafkaError) {
     self.context = context
@@ -53,9 +54,17 @@ final class Brake {
     }
   }
 
+  /// What people should hear of a pin that the log does not confirm; nil: nothing new.
+  func alarm() -> String? {
+    let command = context.hub.pinnedBy
+    guard let seconds = age.alarm(pinnedBy: command, now: context.now()), let command else { return nil }
+    let text = "serving is pinned and the learning log does not bring the command id=\(command) seconds=\(seconds)"
+    context.log.warning("brake-held", text)
+    return text
+  }
+
   /// The fold met this command: its word is final.
   func release(command: String) {
-    guard context.hub.pinnedBy == command else { return }
     context.hub.unpin(by: command)
     context.log.notice("brake-released", "pin ended by the log", LogFields(["command": command]))
   }
@@ -68,5 +77,30 @@ final class Brake {
     }
     context.log.notice(
       "brake", "serving is pinned until the log confirms", LogFields(["command": command]))
+  }
+}
+
+/// How long a pin has stood: it has no time-out, so that it is heard of instead, again and again.
+struct PinAge {
+  static let firstNanoseconds: UInt64 = 30_000_000_000
+  static let everyNanoseconds: UInt64 = 300_000_000_000
+
+  private var pin: (command: String, since: UInt64)?
+  private var next: UInt64 = 0
+
+  /// Seconds that `pinnedBy` has stood, where it is time to say so.
+  mutating func alarm(pinnedBy: String?, now: UInt64) -> UInt64? {
+    guard let pinnedBy else {
+      pin = nil
+      return nil
+    }
+    guard let pin, pin.command == pinnedBy else {
+      pin = (pinnedBy, now)
+      next = now + Self.firstNanoseconds
+      return nil
+    }
+    guard now >= next else { return nil }
+    next = now + Self.everyNanoseconds
+    return (now - pin.since) / 1_000_000_000
   }
 }

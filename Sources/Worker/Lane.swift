@@ -76,6 +76,8 @@ final class Lane {
   var sealedCount: UInt64 = 0
   /// Every input of every partition was at its end when last looked at.
   private var isIdle = false
+  /// Which partition is stepped first.
+  private var firstInTurn = 0
   private var headers = HeaderBlock()
   private var errorBudget: ErrorBudget
   private var lastNote: UInt64 = 0
@@ -189,7 +191,10 @@ final class Lane {
     guard let scorers else { return false }
     var progressed = false
     isIdle = true
-    for partition in partitions {
+    // Why in turn: a unit that the first ones fill must not leave the others behind for ever.
+    firstInTurn = partitions.isEmpty ? 0 : (firstInTurn + 1) % partitions.count
+    for turn in partitions.indices {
+      let partition = partitions[(firstInTurn + turn) % partitions.count]
       let fetched = try fetch(partition)
       let engine = partition.engine
       let following = engine.followedRemaining > 0
@@ -279,7 +284,7 @@ final class Lane {
     guard let first = unitFirstTaken else { return }
     let delivery = context.settings.delivery
     let due =
-      unit.consumed >= delivery.transactionRecords
+      unit.consumed >= delivery.transactionRecords || unit.isFull
       || context.now() - first >= UInt64(delivery.transactionIntervalMilliseconds) * 1_000_000
     guard due else { return }
     let rejected = unit.rejections.reduce(0) { $0 + $1.count }

@@ -34,6 +34,10 @@ func decideStart(_ facts: StartFacts) -> PartitionStart {
     }
     return .begin(at: facts.start)
   }
+  guard journalNext.count <= facts.start.count else {
+    return .refuse(
+      "the journal names more inputs than are declared journal=\(journalNext.count) declared=\(facts.start.count)")
+  }
   var warning: String?
   var target: [Int64] = []
   for input in facts.start.indices {

@@ -57,6 +57,9 @@ final class Replica {
       if isCaughtUp {
         publishIfDue()
         brake.look(at: state)
+        if let text = brake.alarm() {
+          outbox.queueAlert(kind: "brake-held", text: text, version: state.version)
+        }
         settleAdoptions()
         checkpointIfDue()
         try send()
@@ -146,7 +149,11 @@ final class Replica {
   private func carryOut(_ effect: FoldEffect, of record: [UInt8]) {
     switch effect {
     case .ack(let id, let status, let version, let hash, let detail):
-      brake.release(command: id)
+      if context.hub.pinnedBy == id {
+        // Published first, under the pin: what is served when it ends must not be what it held back.
+        publish()
+        brake.release(command: id)
+      }
       context.metrics.command(status: status.rawValue)
       guard isCaughtUp else { return }
       outbox.queue(
@@ -249,7 +256,8 @@ final class Replica {
     }
     checkpointGeneration = restored.generationNext
     guard let checkpoint = restored.checkpoint else {
-      guard ends.low == 0 || ends.low == ends.high else {
+      // Also where nothing is left of it: a log that begins anew would forget what was learnt, in silence.
+      guard ends.low == 0 else {
         throw .unrecoverable(
           "the learning log begins at \(ends.low) and no checkpoint leads to it")
       }

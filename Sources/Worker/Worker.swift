@@ -120,9 +120,17 @@ public final class Worker: Sendable {
   }
 
   private func startThreads() throws(ThreadFailure) -> [NamedThread] {
-    var threads = [try NamedThread("replica") { [self] in runReplica() }]
-    for lane in context.lanes {
-      threads.append(try NamedThread("lane-\(lane.index)") { [self] in runLane(lane) })
+    var threads: [NamedThread] = []
+    do throws(ThreadFailure) {
+      threads.append(try NamedThread("replica") { [self] in runReplica() })
+      for lane in context.lanes {
+        threads.append(try NamedThread("lane-\(lane.index)") { [self] in runLane(lane) })
+      }
+    } catch {
+      // Those that run are joined before they are let go.
+      context.stop()
+      for thread in threads { thread.join() }
+      throw error
     }
     return threads
   }

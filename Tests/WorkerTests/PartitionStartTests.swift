@@ -44,6 +44,7 @@ private func facts(
   facts(committed: [9, 20]),
   facts(lowest: [9, 0], checkpoint: [8, 15]),
   facts(lowest: [3, 0]),
+  facts(journalNext: [10, 20, 30], replayFrom: [2, 3, 4]),
 ])
 func `what cannot be made again is refused`(facts: StartFacts) {
   guard case .refuse = decideStart(facts) else {
