@@ -17,7 +17,7 @@ help:
 	  '             KAFKA_BOOTSTRAP=host:port make demo does the same on your Kafka' \
 	  'make test    all tests' \
 	  'make build   the release binary, $(MILLRACE)' \
-	  'make bench   the figures of the README' \
+	  'make bench   the figures of the README; BENCH=--json for machines' \
 	  'make deps    only install what is missing (apt, a private .venv)' \
 	  'make clean   remove what was built and installed here'
 
@@ -39,7 +39,8 @@ $(JANUARY): deploy/pipelines/flight-delay/play.py deploy/pipelines/playfile.py
 	@$(PYTHON) $< --source january --out $@
 
 bench: build $(JANUARY)
-	@$(MILLRACE) bench --config deploy/pipelines/flight-delay/pipeline.yaml --play $(JANUARY)
+	@swift build -c release --product millrace-bench
+	@$(PYTHON) deploy/tools/bench.py --millrace $(MILLRACE) --play $(JANUARY) $(BENCH)
 
 clean:
 	@rm -rf .build .venv .demo

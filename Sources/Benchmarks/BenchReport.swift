@@ -32,35 +32,6 @@ struct Figure {
     if !note.isEmpty { members.append(("note", .string(note))) }
     return .object(members)
   }
-
-  /// Thousands apart; as many digits behind the point as the size leaves sense in.
-  static func text(_ value: Double) -> String {
-    guard value.isFinite else { return "-" }
-    let digits = value == 0 || value.magnitude >= 100 ? 0 : value.magnitude >= 1 ? 1 : value.magnitude >= 0.01 ? 3 : 5
-    var scale = 1.0
-    for _ in 0..<digits { scale *= 10 }
-    let scaled = UInt64((value.magnitude * scale).rounded())
-    let whole = String(scaled / UInt64(scale))
-    var grouped = ""
-    for (index, digit) in whole.enumerated() {
-      if index > 0 && (whole.count - index) % 3 == 0 { grouped.append(",") }
-      grouped.append(digit)
-    }
-    let rest = String(scaled % UInt64(scale))
-    let fraction = digits == 0 ? "" : "." + String(repeating: "0", count: digits - rest.count) + rest
-    return (value < 0 ? "-" : "") + grouped + fraction
-  }
-
-  var line: String {
-    func padded(_ text: String, _ width: Int, left: Bool = false) -> String {
-      let blanks = String(repeating: " ", count: max(0, width - text.count))
-      return left ? blanks + text : text + blanks
-    }
-    let range = spread.map { "\(Self.text($0.least)) – \(Self.text($0.most))" } ?? ""
-    return [
-      padded(name, 44), padded(Self.text(value), 12, left: true), padded(unit, 12), padded(range, 22), note,
-    ].joined(separator: "  ")
-  }
 }
 
 extension PipelineBench.Result {

@@ -90,12 +90,16 @@ struct PipelineBench {
     accounting.labelsJoined + accounting.labelsCorrection
   }
 
-  /// Memory of windows by key, in a world of so many keys.
+  /// Memory of windows by key, where most keys were live at once in a world of so many.
   func windowBytes(keys: Int) throws -> (bytes: Int, keys: Int) {
     let drive = EngineDrive(plan: plan, unitRecords: settings.delivery.transactionRecords)
     let scorers = chartered(settings).scorers()!
-    try drive.run(try stream.inputs(repetition: 0, keys: keys), scorers: { scorers }) { _ in }
-    return (drive.engine.windowStateBytes, drive.engine.windowCounters.keys.reduce(0, +))
+    var most = (bytes: 0, keys: 0)
+    try drive.run(try stream.inputs(repetition: 0, keys: keys), scorers: { scorers }) { _ in
+      let live = drive.engine.windowCounters.keys.reduce(0, +)
+      if live > most.keys { most = (drive.engine.windowStateBytes, live) }
+    }
+    return most
   }
 
   /// Memory of predictions that wait for their label: all of a repetition, and not one label comes.

@@ -67,6 +67,42 @@ struct RecordedStream {
     return inputs
   }
 
+  /// Writes so many repetitions as one play file.
+  func write(repetitions: Int, to path: String) throws {
+    guard let file = unsafe fopen(path, "w") else { throw BenchFailure("cannot be written: \(path)") }
+    defer { unsafe fclose(file) }
+    var line = JSONWriter()
+    for repetition in 0..<repetitions {
+      for (input, record, _) in records {
+        let schema = schemas[input]
+        let payload = try moved(
+          record.payload, schema, by: Int64(repetition) * spanMilliseconds, repetition: repetition, "")
+        line.clear()
+        line.beginObject()
+        line.key("input")
+        line.value(schema.name)
+        line.key("time")
+        line.value(record.time + Int64(repetition) * spanMilliseconds)
+        if (try? JSONMembers(scanning: payload)) != nil {
+          line.key("value")
+          line.value(json: payload)
+        } else {
+          line.key("raw")
+          line.value(String(decoding: payload, as: UTF8.self))
+        }
+        if let key = record.statedKey {
+          line.key("key")
+          line.value(String(decoding: key, as: UTF8.self))
+        }
+        line.endObject()
+        line.newline()
+        let written = unsafe line.withBytes { unsafe fwrite($0.baseAddress, 1, $0.count, file) }
+        guard written == line.count else { throw BenchFailure("cannot be written: \(path)") }
+      }
+    }
+    guard unsafe fflush(file) == 0 else { throw BenchFailure("cannot be written: \(path)") }
+  }
+
   /// The payload with its times moved and its id told apart; bytes that are no object stay as they are.
   private func moved(
     _ payload: [UInt8], _ schema: InputSchema, by shift: Int64, repetition: Int, _ ending: String
