@@ -19,10 +19,13 @@ final class CallbackBox: @unchecked Sendable {
   /// While closing nobody answers rebalances: the callback lets go by itself.
   var isClosing = false
   let failures = Mutex(Failures())
+  /// Of a consumer; nil for producers.
+  let pacer: FetchPacer?
   /// Lost connections and unreachable brokers so far.
   let transportErrors = Atomic<Int>(0)
 
-  init(log sink: LogSink?, secrets: [String]) {
+  init(log sink: LogSink?, secrets: [String], pacer: FetchPacer? = nil) {
+    self.pacer = pacer
     self.sink = sink
     self.secrets = secrets.filter { !$0.isEmpty }
   }

@@ -37,6 +37,17 @@ import CRdKafka
     do { try set(key, value) } catch {}
   }
 
+  /// What a key is set to, by us or by default; nil for one that the library does not know.
+  private func value(of key: String) -> String? {
+    unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) { text in
+      var size = text.count
+      // SAFETY: the buffer is as long as the size we pass, and is terminated by the library.
+      unsafe text.initialize(repeating: 0)
+      guard unsafe rd_kafka_conf_get(conf, key, text.baseAddress, &size) == RD_KAFKA_CONF_OK else { return nil }
+      return unsafe String(cString: text.baseAddress!)
+    }
+  }
+
   func set(_ values: [(key: String, value: String)]) throws(KafkaError) {
     for (key, value) in values { try set(key, value) }
   }
@@ -122,7 +133,13 @@ import CRdKafka
       return unsafe made
     }
     guard let made = unsafe made else {
-      _ = consume self
+      if box.pacer == nil {
+        _ = consume self
+      } else {
+        // Why leaked: a failed `rd_kafka_new` has freed the interceptors of the object it gives back, and destroying it
+        // frees them again (seen on 2.0.2 as a crash). Some kilobytes once, before the process gives up.
+        discard self
+      }
       throw KafkaError(code: KafkaCode.invalidArgument, call: .create, message: words)
     }
     discard self
@@ -133,13 +150,21 @@ import CRdKafka
   private func finish(_ type: rd_kafka_type_t, _ settings: ClientSettings) throws(KafkaError) -> CallbackBox {
     for (key, value) in settings.passthrough { try set(key, value) }
     let secrets = [settings.password?.text, settings.keyPassword?.text].compactMap(\.self)
-    let box = CallbackBox(log: settings.log, secrets: secrets)
+    let pacer =
+      type == RD_KAFKA_CONSUMER
+      ? FetchPacer(waitMilliseconds: value(of: "fetch.wait.max.ms").flatMap { Int($0) } ?? 0) : nil
+    let box = CallbackBox(log: settings.log, secrets: secrets, pacer: pacer)
     // SAFETY: the functions are C functions without captures; the box outlives the client.
     unsafe rd_kafka_conf_set_opaque(conf, box.opaque)
     unsafe rd_kafka_conf_set_log_cb(conf, millrace_kafka_log)
     unsafe rd_kafka_conf_set_error_cb(conf, millrace_kafka_error)
     if type == RD_KAFKA_CONSUMER {
       unsafe rd_kafka_conf_set_rebalance_cb(conf, millrace_kafka_rebalance)
+      if let pacer {
+        try check(
+          unsafe rd_kafka_conf_interceptor_add_on_new(conf, "fetch-pacing", millrace_kafka_new, pacer.opaque),
+          .create)
+      }
     } else {
       unsafe rd_kafka_conf_set_dr_msg_cb(conf, millrace_kafka_delivery)
     }
