@@ -53,7 +53,11 @@ extension Lane {
   }
 
   /// One partition's state, as its committed offsets, journal and checkpoints have it.
-  private func restorePartition(_ partition: PartitionID) throws(WorkerFailure) -> RestoredPartition {
+  ///
+  /// `attempts`: checkpoints that may still be set aside because their content does not restore.
+  private func restorePartition(
+    _ partition: PartitionID, attempts: Int = 3
+  ) throws(WorkerFailure) -> RestoredPartition {
     let inputs = plan.inputs.map { TopicPartition($0.topic, partition.value) }
     let committed = try kafka { () throws(KafkaError) in try consumer.committed(inputs) }
     var lowest: [Int64] = []
@@ -104,13 +108,15 @@ extension Lane {
     case .begin(let at):
       engine = PartitionEngine(plan: plan, partition: partition, start: at)
     case .resume(let from, let to, let useCheckpoint, let warning):
-      if let warning { context.log.warning(
-        "restore-warning", "restore",
-        LogFields(["reason": warning])) }
+      if let warning {
+        context.log.warning("restore-warning", "restore", LogFields(["reason": warning]))
+      }
       engine = PartitionEngine(plan: plan, partition: partition, start: from)
       if useCheckpoint, let checkpoint = restored.checkpoint {
         do { try engine.restore(from: checkpoint) } catch {
-          throw .storage("checkpoint does not restore: \(error)")
+          guard attempts > 0 else { throw .storage("checkpoint does not restore: \(error)") }
+          context.setAside(checkpoint.identity, because: error)
+          return try restorePartition(partition, attempts: attempts - 1)
         }
       }
       engine.follow(journal.records)

@@ -236,7 +236,7 @@ final class Replica {
   }
 
   /// Offset to fold from.
-  private func restore() throws(WorkerFailure) -> Int64 {
+  private func restore(attempts: Int = 3) throws(WorkerFailure) -> Int64 {
     let topic = TopicPartition(context.settings.topics.learning, 0)
     let ends = try kafka { () throws(KafkaError) in try context.journalEnd(topic) }
     let point = RestorePoint(
@@ -267,7 +267,9 @@ final class Replica {
       var section = try checkpoint.reader("model")
       state = try ModelState(restoring: &section)
     } catch {
-      throw .storage("model checkpoint does not restore: \(error)")
+      guard attempts > 0 else { throw .storage("model checkpoint does not restore: \(error)") }
+      context.setAside(checkpoint.identity, because: error)
+      return try restore(attempts: attempts - 1)
     }
     checkpointParent = checkpoint.id
     checkpointedOffset = state.ledger.offset

@@ -129,8 +129,7 @@ final class ReplicaOutbox {
   private func produceKeyed(
     _ topic: ProducerTopic, key: [UInt8], _ value: [UInt8]
   ) throws(KafkaError) {
-    // SAFETY: the key is lent for the call.
-    let partition = unsafe Partitioner.partition(key: key.span.bytes, count: topic.partitionCount)
+    let partition = Murmur2.partition(of: key, partitions: topic.partitionCount)
     try produce(topic, partition: partition, key: key, value)
   }
 

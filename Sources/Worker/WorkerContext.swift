@@ -153,6 +153,15 @@ final class WorkerContext: Sendable {
     }
   }
 
+  /// Sets a checkpoint aside whose bytes verify but whose content is no state: the one before it is next.
+  func setAside(_ identity: CheckpointIdentity, because error: any Error) {
+    let name = CheckpointName(identity)
+    store.quarantine(name)
+    log.warning(
+      "checkpoint-refused", "checkpoint does not restore; set aside",
+      LogFields(["name": "\(name)", "reason": "\(error)"]))
+  }
+
   /// Passes on what the client library logged.
   func drainClientLog() {
     let (lines, dropped) = clientLog.drain()

@@ -84,17 +84,6 @@ struct SettingsTests {
     #expect(queue.drain().lines == [])
   }
 
-  @Test func `murmur2 places keys as Java clients do`() {
-    // From Kafka's own UtilsTest.
-    let known: [(String, Int32)] = [
-      ("21", -973_932_308), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536),
-      ("a-little-bit-longer-string", -1_486_304_829),
-      ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971), ("abc", 479_470_107),
-    ]
-    for (key, hash) in known {
-      #expect(Int32(bitPattern: Partitioner.murmur2(Array(key.utf8).span.bytes)) == hash, "\(key)")
-    }
-  }
 
   @Test func `a header block gives back what was put in, and no other bytes pass for one unread`() {
     var block = HeaderBlock()
