@@ -9,7 +9,7 @@ public enum DirectoryLockError: Error, Hashable, Sendable, CustomStringConvertib
   public var description: String {
     switch self {
     case .held(let directory, let owner):
-      "the state directory is in use by another process: directory=\(directory) owner=\(owner)"
+      "the state directory is in use by another process; stop that one, or give this one a checkpoints.directory of its own directory=\(directory) owner=\(owner)"
     case .failed(let failure): failure.description
     }
   }

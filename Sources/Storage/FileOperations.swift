@@ -3,6 +3,23 @@ import Records
 /// What a call on a file was about to do.
 public enum FileOperation: String, Hashable, Sendable, CaseIterable {
   case createDirectory, create, write, sync, close, rename, remove, syncDirectory, list, read, lock
+
+  /// What could not be done, after "cannot".
+  var words: String {
+    switch self {
+    case .createDirectory: "make the directory"
+    case .create: "make the file"
+    case .write: "write the file"
+    case .sync: "bring the file to the disk"
+    case .close: "close the file"
+    case .rename: "rename the file"
+    case .remove: "remove the file"
+    case .syncDirectory: "bring the directory to the disk"
+    case .list: "list the directory"
+    case .read: "read the file"
+    case .lock: "lock the directory"
+    }
+  }
 }
 
 /// A call of the operating system that failed, with what the worker can do about it.
@@ -17,6 +34,18 @@ public struct FileFailure: Error, Hashable, Sendable, CustomStringConvertible {
     case missing
     case exists
     case other
+
+    var words: String {
+      switch self {
+      case .full: "the disk or its quota is full"
+      case .inputOutput: "the device failed"
+      case .readOnly: "the file system is read-only"
+      case .denied: "permission denied"
+      case .missing: "no such file or directory"
+      case .exists: "it exists already"
+      case .other: "the system refused"
+      }
+    }
   }
   public var operation: FileOperation
   public var path: String
@@ -31,7 +60,7 @@ public struct FileFailure: Error, Hashable, Sendable, CustomStringConvertible {
     kind = Kind(code: code)
   }
   public var description: String {
-    "\(operation.rawValue) failed: \(kind.rawValue) errno=\(code) path=\(path)"
+    "cannot \(operation.words): \(kind.words) errno=\(code) path=\(path)"
   }
 }
 
