@@ -161,10 +161,15 @@ extension LocalBroker {
     ClientSettings(bootstrap: bootstrap, clientID: clientID)
   }
 
-  /// Creates a topic under a name that no other test uses, and gives it back.
+  /// Creates a topic under a name that no other test uses, and gives it back. Records of any age stay: tests write
+  /// times of long ago, which a pass of the broker's retention would take away from under them.
   public func createTopic(_ name: String, partitions: Int32 = 1) throws -> String {
     let unique = "\(name)-\(UUID().uuidString.prefix(8).lowercased())"
-    try Admin(settings()).create([NewTopic(name: unique, partitions: partitions, replication: 1)])
+    try Admin(settings()).create([
+      NewTopic(
+        name: unique, partitions: partitions, replication: 1,
+        config: [NewTopic.Setting("retention.ms", "-1")])
+    ])
     return unique
   }
 }
