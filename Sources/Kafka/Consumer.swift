@@ -125,6 +125,16 @@ public enum ConsumerEvent: Hashable, Sendable {
     try handle.watermarks(partition, timeoutMilliseconds: timeoutMilliseconds)
   }
 
+  /// The end offset that the last fetch of an assigned partition told; nil before the first. Asks nobody.
+  public func knownEnd(_ partition: TopicPartition) -> Int64? {
+    var low: Int64 = -1
+    var high: Int64 = -1
+    // SAFETY: both are local values lent for the call, and the name is copied by it.
+    let code = unsafe rd_kafka_get_watermark_offsets(
+      handle.pointer, partition.topic, partition.partition, &low, &high)
+    return code == RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0 ? high : nil
+  }
+
   public func partitionCount(
     of topic: String, timeoutMilliseconds: Int32 = 10_000
   ) throws(KafkaError) -> Int32 {
