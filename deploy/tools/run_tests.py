@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs all tests, each stage under a time limit, and closes with one line `N passed, M failed` (and what was skipped).
 
-Stages: the Python checks of topics and play files, then `swift build --build-tests` and `swift test`. Standard library only.
+Stages: topics and play files; `swift build --build-tests`, which makes the binary too; what is deployed, against that binary;
+`swift test`. Standard library only.
 """
 import os
 import pathlib
@@ -16,12 +17,12 @@ PYTHON_SECONDS, BUILD_SECONDS, SWIFT_SECONDS = 300, 3600, 1500
 # Swift Testing: `✔ Test "name" passed after …`, `✘ Test name() failed after …`, `➜ Test name() skipped…`; suites and the summary are no tests.
 SWIFT_LINE = re.compile(r"^[^\w\s]\s+Test (?!run with|case |.* recorded an issue).+ (?:(?P<end>passed|failed) after [0-9.]+ seconds|skipped(?:\.|:|$))")
 # What says nothing new: starts, suites that passed, builds, and the empty run of the other test library.
-NOISE = re.compile(r"^(◇|↳|✔ (Suite|Test case)|\S?\s*$|\[\d+/\d+\]|Build|Test Suite '(All tests|debug\.xctest|Selected tests)'|\s+Executed 0 tests| to \".*\" (started|passed)|.* to \".*\" started\.$)")
+NOISE = re.compile(r"^(◇|✔ (Suite|Test case)|\S?\s*$|\[\d+/\d+\]|Build|Test Suite '(All tests|debug\.xctest|Selected tests)'|\s+Executed 0 tests| to \".*\" (started|passed)|.* to \".*\" started\.$)")
 
 
-def run(command, seconds, on_line):
+def run(command, seconds, on_line, environment=None):
     """Exit status of the command, 124 where it ran out of time; each line of its output goes to `on_line`. What it started is ended with it."""
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=environment, start_new_session=True)
 
     def give_up(*_):
         raise TimeoutError
@@ -51,23 +52,32 @@ def say(text):
     print(f"== {text}", file=sys.stderr, flush=True)
 
 
+def python_checks(folder, skipped, environment=None):
+    """(passed, failed) of the unittest files of a folder; what was skipped joins the list."""
+    lines = []
+    status = run([sys.executable, "-m", "unittest", "discover", "-v", "-s", folder], PYTHON_SECONDS, lines.append, environment)
+    ran = next((int(m[1]) for line in reversed(lines) if (m := re.match(r"Ran (\d+) test", line))), 0)
+    missed = len([line for line in lines if re.match(r"(FAIL|ERROR): ", line) and "[" not in line]) or (status != 0)
+    passed_over = [line for line in lines if " ... skipped " in line]
+    skipped += passed_over
+    if status:
+        print("\n".join(lines), flush=True)
+    return max(0, ran - len(passed_over) - int(missed)), int(missed)
+
+
 def main():
     passed = failed = 0
     skipped, broken = [], []
     started = time.monotonic()
 
-    say("Python checks: topics and play files")
-    python = []
-    status = run([sys.executable, "-m", "unittest", "discover", "-v", "-s", "Tests/TopicsTests"], PYTHON_SECONDS, python.append)
-    ran = next((int(m[1]) for line in reversed(python) if (m := re.match(r"Ran (\d+) test", line))), 0)
-    missed = len([line for line in python if re.match(r"(FAIL|ERROR): ", line) and "[" not in line]) or (status != 0)
-    for line in python:
-        if " ... skipped " in line:
-            skipped.append(line)
-    if status:
-        print("\n".join(python), flush=True)
-    failed += int(missed)
-    passed += max(0, ran - len([line for line in python if " ... skipped " in line]) - int(missed))
+    def python(folder, environment=None):
+        nonlocal passed, failed
+        good, bad = python_checks(folder, skipped, environment)
+        passed, failed = passed + good, failed + bad
+        print(f"   {passed} passed, {failed} failed so far", flush=True)
+
+    say("topics and play files")
+    python("Tests/TopicsTests")
 
     say("building tests")
     last = [0.0]
@@ -82,6 +92,10 @@ def main():
     if status := run(["swift", "build", "--build-tests"], BUILD_SECONDS, progress):
         broken.append(f"swift build --build-tests ended with {status}")
     else:
+        say("pipelines, topics, schema, command lines and units against the binary")
+        binary = subprocess.run(["swift", "build", "--show-bin-path"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() + "/millrace"
+        python("Tests/DeployTests", {**os.environ, "MILLRACE": binary})
+
         say("swift test")
 
         def result(line):
