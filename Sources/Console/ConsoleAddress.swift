@@ -9,11 +9,19 @@ public enum ConsoleError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The HTTP library would not start.
   case start
 
+  /// Whether the same address may serve later: the process before may still hold it.
+  public var isTransient: Bool {
+    if case .bind(_, EADDRINUSE) = self { return true }
+    return false
+  }
+
   public var description: String {
     switch self {
     case .invalidAddress(let text):
       "invalid console address: want ip:port, [ipv6]:port or localhost:port, got=\(text)"
-    case .bind(let address, let code): "console cannot listen: errno=\(code) address=\(address)"
+    case .bind(let address, let code):
+      // SAFETY: strerror returns a terminated string that is copied at once.
+      "console cannot listen: \(unsafe String(cString: strerror(code))); admin.listen names another address errno=\(code) address=\(address)"
     case .start: "the HTTP library did not start"
     }
   }

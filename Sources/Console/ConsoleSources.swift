@@ -25,7 +25,7 @@ public struct ConsoleSources: Sendable {
   public var started: @Sendable () -> Health
   /// One JSON object.
   public var status: @Sendable () -> [UInt8]
-  /// Rows of the page at `/`, name and value.
+  /// Rows of the page at `/`, name and value; a name without value begins a section.
   public var summary: @Sendable () -> [(name: String, value: String)]
 
   public init(
@@ -123,16 +123,23 @@ struct ConsoleRouter: Sendable {
   }
 
   private func page(_ rows: [(name: String, value: String)]) -> [UInt8] {
-    let table = rows.map {
-      "<tr><th scope=\"row\">\(Self.escaped($0.name))</th><td>\(Self.escaped($0.value))</td></tr>\n"
+    let table = rows.map { name, value in
+      value.isEmpty
+        ? "<tr><th scope=\"rowgroup\" colspan=\"2\" class=\"section\">\(Self.escaped(name))</th></tr>\n"
+        : "<tr><th scope=\"row\">\(Self.escaped(name))</th><td>\(Self.escaped(value))</td></tr>\n"
     }.joined()
     let links = Self.paths.dropFirst().map { "<a href=\"\($0)\">\($0)</a>" }.joined(separator: " · ")
     let html = """
       <!doctype html>
       <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="5">
       <meta name="viewport" content="width=device-width"><title>Millrace</title>
-      <style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem;max-width:60rem}
-      th{text-align:left;font-weight:600;padding-right:2rem}td{font-variant-numeric:tabular-nums}</style>
+      <style>:root{color-scheme:light dark}
+      body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;padding:0 1rem;max-width:46rem}
+      h1{font-size:1.4rem;margin:0 0 1rem}table{border-collapse:collapse;width:100%}
+      th,td{padding:.25rem 0;border-bottom:1px solid color-mix(in srgb,currentColor 15%,transparent)}
+      th{text-align:left;font-weight:400;padding-right:2rem;white-space:nowrap;opacity:.75}
+      th.section{font-weight:600;opacity:1;padding-top:1.25rem}
+      td{text-align:right;font-variant-numeric:tabular-nums}p{margin-top:1.5rem;font-size:.9rem}</style>
       </head><body><h1>Millrace</h1>
       <table>
       \(table)</table>

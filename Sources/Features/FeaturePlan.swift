@@ -57,6 +57,9 @@ public final class FeaturePlan: Sendable {
   /// Lines for people: what was derived of each window, and what it costs.
   public func describe() -> [String] { description }
 
+  /// Names of the windows in use, in the order of their counters.
+  public var windowNames: [String] { windows.map { settings.windows[$0.declaration].name } }
+
   /// Bytes of window state that one key of every window in use takes.
   public var bytesPerKey: Int { windows.reduce(0) { $0 + $1.layout.blockBytes } }
 

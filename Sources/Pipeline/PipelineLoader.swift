@@ -37,7 +37,8 @@ public enum PipelineLoader {
       case .failure(let error):
         faults.append(
           ConfigurationFault(
-            .unreadableFile, at: Place(source), "the file cannot be read: \(error.reason)"))
+            .unreadableFile, at: Place(source), "the file cannot be read: \(error.reason)",
+            hint: "--config names the file, or a directory with a pipeline.yaml"))
       case .success(let bytes):
         let (node, problems) = YAMLReader.read(bytes, source: source)
         faults += problems

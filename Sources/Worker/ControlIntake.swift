@@ -47,18 +47,28 @@ final class ControlIntake {
   private func accept(_ record: borrowing Record, into unit: CommitUnit) {
     let received = LoggedCommand(record, trusted: context.trust)
     var command: Command?
+    // Where the bytes are no command but name one, its sender hears of it.
+    var id = ""
     var fault = received.isVerified ? "" : "bad or missing signature, or a key that is not trusted"
-    do throws(CommandFault) { command = try Command(parsing: received.value) } catch {
+    do throws(CommandFault) {
+      let parsed = try Command(parsing: received.value)
+      id = parsed.id
+      command = parsed
+    } catch {
+      id = error.id ?? ""
       fault = "\(error)"
     }
     // Another pipeline's command is passed over without a word: its own workers answer it.
     if let command, command.pipeline != context.settings.name { return }
     let isTaken = received.isVerified && command != nil
-    let ack = CommandAck(
-      id: command?.id ?? "", instance: context.settings.worker.instance,
-      status: isTaken ? .received : .rejected, detail: fault)
-    unit.append(
-      .acks, partition: -1, key: Array(ack.id.utf8), value: ack.json(), timestamp: 0)
+    // An answer without an id would be nobody's: such bytes are for the log and the metric below.
+    if !id.isEmpty {
+      let ack = CommandAck(
+        id: id, instance: context.settings.worker.instance,
+        status: isTaken ? .received : .rejected, detail: fault)
+      unit.append(
+        .acks, partition: -1, key: Array(id.utf8), value: ack.json(), timestamp: 0)
+    }
     context.metrics.command(
       kind: command?.action.kind ?? "unknown", status: isTaken ? "received" : "rejected")
     guard isTaken else {

@@ -14,6 +14,7 @@ extension Lane {
       $0.rebalances += 1
     }
     context.metrics.rebalanced()
+    restoreBegan = context.now()
     let scoredTopic = plan.inputs[plan.scoredInput].topic
     let numbers = given.filter { $0.topic == scoredTopic }.map(\.partition).sorted()
     var made: [RestoredPartition] = []

@@ -71,6 +71,8 @@ final class Lane {
   /// Where followed records go: their outputs were published long ago.
   let silent: CommitUnit
   var lastCheckpoint: UInt64
+  /// When the assignment came whose partitions are being restored.
+  var restoreBegan: UInt64?
   var scorers: ScorerSet?
   var generation: UInt64 = 0
   var sealedCount: UInt64 = 0
@@ -369,15 +371,21 @@ final class Lane {
     lastNote = context.now()
     let partitions = self.partitions.map { partition in
       let engine = partition.engine
+      let counters = engine.windowCounters
       return LaneSnapshot.Partition(
         partition: engine.partition.value, accounting: engine.accounting,
         waiting: engine.waitingCount, earlyLabels: engine.earlyLabelCount,
-        windowKeys: engine.windowCounters.keys.reduce(0, +), windowBytes: engine.windowStateBytes,
+        windowKeys: counters.keys, windowLate: counters.late, windowBytes: engine.windowStateBytes,
         waitingBytes: engine.waitingBytes, nextOffsets: engine.consumedOffsets,
         watermarks: plan.inputs.indices.map { engine.watermark(input: $0) },
+        ends: plan.inputs.map { consumer.knownEnd(TopicPartition($0.topic, engine.partition.value)) },
         eventTimes: plan.inputs.indices.map { engine.newestEventTime(input: $0) },
         records: engine.recordCounts,
         restoreRemaining: engine.followedRemaining)
+    }
+    if let began = restoreBegan, !partitions.contains(where: { $0.restoreRemaining > 0 }) {
+      context.metrics.restored(nanoseconds: context.now() - began)
+      restoreBegan = nil
     }
     progress.update { snapshot in
       snapshot.partitions = partitions

@@ -27,12 +27,16 @@ struct LaneSnapshot: Sendable {
     var accounting: Accounting
     var waiting: Int
     var earlyLabels: Int
-    var windowKeys: Int
+    /// Per window in use: keys in memory, and records too old for it.
+    var windowKeys: [Int]
+    var windowLate: [UInt64]
     var windowBytes: Int
     var waitingBytes: Int
     /// Per input.
     var nextOffsets: [Int64]
     var watermarks: [Int64?]
+    /// Per input: the end as last fetched, nil before.
+    var ends: [Int64?]
     /// Per input: largest event time, and records consumed.
     var eventTimes: [Int64?]
     var records: [UInt64]

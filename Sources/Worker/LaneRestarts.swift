@@ -25,7 +25,7 @@ struct LaneRestarts {
   mutating func decide(after failure: WorkerFailure, began: UInt64, now: UInt64) -> Decision {
     if now - began >= Self.calmNanoseconds { pause = Self.pauseFirst }
     switch failure {
-    case .superseded(let why): return again(why)
+    case .superseded(let why), .unreachable(let why): return again(why)
     case .kafka(let error) where error.isInstanceFenced:
       defer { lastFencing = now }
       if let lastFencing, now - lastFencing < Self.fencingNanoseconds { return .fail(failure) }

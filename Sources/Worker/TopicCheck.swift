@@ -36,5 +36,8 @@ func topicFaults(_ settings: PipelineSettings, existing: [TopicDescription]) -> 
     (settings.topics.acks, "control acks"), (settings.topics.deadLetters, "dead letters"),
     (settings.topics.alerts, "alerts"),
   ] { _ = count(name, role) }
+  if !faults.isEmpty {
+    faults.append("`millrace topics plan` shows what the declared topics would change, `millrace topics apply` creates and widens them")
+  }
   return faults
 }

@@ -37,13 +37,10 @@ public final class Worker: Sendable {
     self.features = features
     let security = try ResolvedSecurity(settings.kafka, surroundings)
     let trust = try readTrustedKeys(settings.trustedKeyPaths, surroundings)
-    let client = security.clientSettings(
+    var client = security.clientSettings(
       bootstrap: settings.kafka.bootstrap, clientID: "\(settings.name).check")
     for warning in client.warnings { log.warning("client-library", warning) }
-    let (clusterID, existing) = try kafka { () throws(KafkaError) in
-      let admin = try Admin(client)
-      return (try admin.clusterID(), try admin.topics())
-    }
+    let (clusterID, existing) = try Self.cluster(&client)
     let faults = topicFaults(settings, existing: existing)
     guard faults.isEmpty else {
       throw WorkerFailure.misconfigured(faults.joined(separator: "\n"))
@@ -59,8 +56,25 @@ public final class Worker: Sendable {
     }
     context = WorkerContext(
       settings: settings, security: security, clusterID: clusterID, store: store, blobs: blobs,
-      trust: trust, metrics: WorkerMeter(settings, build), log: log,
+      trust: trust, metrics: WorkerMeter(settings, windowNames: features.windowNames, build), log: log,
       untilEnd: untilEnd)
+  }
+
+  /// The cluster's id and topics. Where no broker answers, the failure says what the client library met.
+  private static func cluster(
+    _ client: inout ClientSettings
+  ) throws(WorkerFailure) -> (id: String, topics: [TopicDescription]) {
+    let clientLog = LogQueue()
+    client.log = clientLog.sink
+    do throws(KafkaError) {
+      let admin = try Admin(client)
+      return (try admin.clusterID(timeoutMilliseconds: 5_000), try admin.topics())
+    } catch {
+      guard error.action == .retrySameCall else { throw .kafka(error) }
+      let met = clientLog.drain().lines.last { $0.level <= 4 }?.message
+      throw .unreachable(
+        "no broker answers bootstrap=\(client.bootstrap) reason=\(met ?? error.description)")
+    }
   }
 
   /// Runs until stopped; the process's exit code.

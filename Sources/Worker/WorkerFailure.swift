@@ -3,6 +3,8 @@ import Kafka
 /// Why a worker cannot go on, sorted by what its supervisor should do.
 public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
   case kafka(KafkaError)
+  /// No broker answers; it may come back.
+  case unreachable(String)
   /// Another member took over: start again.
   case superseded(String)
   /// The logs do not fit together; starting again would not help.
@@ -18,7 +20,7 @@ public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
     switch self {
     case .kafka(let error): error.description
     case .superseded(let why), .unrecoverable(let why), .misconfigured(let why),
-      .beyondTolerance(let why), .storage(let why):
+      .beyondTolerance(let why), .storage(let why), .unreachable(let why):
       why
     }
   }
@@ -34,6 +36,7 @@ public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
       case .offsetOutOfRange: 65
       default: error.isFenced || error.isInstanceFenced ? 75 : 69
       }
+    case .unreachable: 69
     case .superseded: 75
     case .unrecoverable, .beyondTolerance: 65
     case .misconfigured: 78

@@ -12,9 +12,14 @@ final class WorkerMeter: Sendable {
   let metrics: WorkerMetrics
   private let settings: PipelineSettings
   private let recent = Mutex(RecentUnits())
+  /// Windows in use, in the order of their counters.
+  private let windowNames: [String]
+  /// Topic and partition of the series that the last scrape exported.
+  private let exported = Mutex<Set<[String]>>([])
 
-  init(_ settings: PipelineSettings, _ build: WorkerBuild) {
+  init(_ settings: PipelineSettings, windowNames: [String], _ build: WorkerBuild) {
     self.settings = settings
+    self.windowNames = windowNames
     metrics = WorkerMetrics(
       pipeline: settings.name, version: build.version, commit: build.commit,
       librdkafka: "\(LibraryVersion.current)")
@@ -25,8 +30,9 @@ final class WorkerMeter: Sendable {
     let unit = sealed.unit
     metrics.transactions("committed").add()
     let nanoseconds = now - sealed.firstTakenNanoseconds
-    metrics.endToEndLatencySeconds().observe(
-      Double(nanoseconds) / 1e9, count: UInt64(max(unit.scored, 1)))
+    if unit.scored > 0 {
+      metrics.endToEndLatencySeconds().observe(Double(nanoseconds) / 1e9, count: UInt64(unit.scored))
+    }
     recent.withLock {
       $0.add(
         RecentUnits.Unit(
@@ -55,6 +61,7 @@ final class WorkerMeter: Sendable {
 
   func transactionFailed(_ result: String) { metrics.transactions(result).add() }
   func rebalanced() { metrics.rebalances.add() }
+  func restored(nanoseconds: UInt64) { metrics.restoreDurationSeconds.set(Double(nanoseconds) / 1e9) }
 
   func command(kind: String = "any", status: String) {
     metrics.controlCommands(kind, status).add()
@@ -72,26 +79,47 @@ final class WorkerMeter: Sendable {
   func collect(lanes: [LaneSnapshot], model: ModelSnapshot?, phase: WorkerMetrics.State) {
     metrics.setState(phase)
     var totals = PartitionTotals(inputs: settings.features.inputs.count)
-    var windowKeys = 0
+    var windowKeys = windowNames.map { _ in 0 }
+    var windowLate = windowNames.map { _ in UInt64(0) }
+    var places: Set<[String]> = []
     var windowBytes = 0
     var waitingBytes = 0
     var partitions = 0
     for partition in lanes.flatMap(\.partitions) {
       totals.add(partition)
       partitions += 1
-      windowKeys += partition.windowKeys
+      for window in windowNames.indices {
+        windowKeys[window] += partition.windowKeys[window]
+        windowLate[window] += partition.windowLate[window]
+      }
       windowBytes += partition.windowBytes
       waitingBytes += partition.waitingBytes
-      for (input, watermark) in partition.watermarks.enumerated() {
-        guard let watermark else { continue }
-        metrics.watermarkTimestampSeconds(
-          settings.features.inputs[input].topic, "\(partition.partition)"
-        ).set(Double(watermark) / 1e3)
+      for (input, schema) in settings.features.inputs.enumerated() {
+        let place = [schema.topic, "\(partition.partition)"]
+        places.insert(place)
+        if let watermark = partition.watermarks[input] {
+          metrics.watermarkTimestampSeconds.cell(place).set(Double(watermark) / 1e3)
+        }
+        if let end = partition.ends[input] {
+          metrics.consumerLagRecords.cell(place).set(Double(max(0, end - partition.nextOffsets[input])))
+        }
       }
+    }
+    // What another worker reads now is for that one to tell.
+    let gone = exported.withLock { exported in
+      defer { exported = places }
+      return exported.subtracting(places)
+    }
+    for place in gone {
+      metrics.watermarkTimestampSeconds.remove(place[0], place[1])
+      metrics.consumerLagRecords.remove(place[0], place[1])
     }
     metrics.assignedPartitions.set(Double(partitions))
     metrics.pendingPredictions.set(Double(totals.waiting))
-    metrics.windowKeys("all").set(windowKeys)
+    for (window, name) in windowNames.enumerated() {
+      metrics.windowKeys(name).set(windowKeys[window])
+      metrics.lateEvents(name, "dropped").advance(to: windowLate[window])
+    }
     metrics.memoryBytes("windows").set(windowBytes)
     metrics.memoryBytes("pending").set(waitingBytes)
     guard let model else { return }

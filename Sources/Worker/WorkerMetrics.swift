@@ -103,12 +103,12 @@ public struct WorkerMetrics: Sendable {
       "stage_duration_seconds", "Time one batch spends in a stage.", ["stage"],
       bounds: [1e-6, 1e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 1])
     endToEndLatencySeconds = histogram(
-      "end_to_end_latency_seconds", "From a record's Kafka timestamp to its prediction committed.",
+      "end_to_end_latency_seconds", "From taking a unit's first record to its commit, for every event it scored.",
       bounds: [0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60])
 
-    windowKeys = gauge("window_keys", "Keys with window state.", ["window"])
+    windowKeys = gauge("window_keys", "Keys in memory, by window.", ["window"])
     lateEvents = counter(
-      "late_events_total", "Events behind the watermark, by what was done with them.",
+      "late_events_total", "Records too old for every pane of a window, by what was done with them.",
       ["window", "action"])
     memoryBytes = gauge("memory_bytes", "Memory held by a kind of state.", ["kind"])
 
@@ -159,7 +159,7 @@ public struct WorkerMetrics: Sendable {
     for value in ["applied", "clipped", "skipped"] { _ = learnerUpdates(value) }
     for value in ["ok", "failed"] { _ = checkpoints(value) }
     for value in ["committed", "aborted", "fenced"] { _ = transactions(value) }
-    for value in ["windows", "pending", "model"] { _ = memoryBytes(value) }
+    for value in ["windows", "pending"] { _ = memoryBytes(value) }
     setState(.starting)
     ProcessMetrics.declare(in: registry)
   }

@@ -55,24 +55,65 @@ extension Worker {
     return context.metrics.metrics.registry.exposition()
   }
 
-  /// A few lines for people.
+  /// A page for people: rows of name and value, a name without value begins a section.
   public func summary() -> [(name: String, value: String)] {
     let lanes = context.lanes.map(\.snapshot)
+    var totals = PartitionTotals(inputs: context.settings.features.inputs.count)
+    var lag: Int64?
+    for partition in lanes.flatMap(\.partitions) {
+      totals.add(partition)
+      for case (let next, let end?) in zip(partition.nextOffsets, partition.ends) {
+        lag = (lag ?? 0) + max(0, end - next)
+      }
+    }
+    let counts = totals.accounting
+    let now = context.now()
     var rows = [
       ("pipeline", context.settings.name), ("instance", context.settings.worker.instance),
       ("state", phase(lanes)),
     ]
     if let model = context.model.withLock({ $0 }) {
-      rows.append(("model", "\(model.version)\(model.isFrozen ? " (frozen)" : "")"))
-      for contender in model.contenders where contender.newest1k.count > 0 {
-        rows.append(("log-loss, last 1000: \(contender.name)", "\(contender.newest1k.logLoss)"))
+      rows += [
+        ("Model", ""), ("version", model.version.description),
+        ("learning", model.isFrozen ? "frozen" : "on"),
+        ("examples learnt", grouped(model.counters.applied)),
+      ]
+      if let command = context.hub.pinnedBy { rows.append(("pinned by command", command)) }
+      for contender in model.contenders {
+        let newest = contender.newest1k
+        let auc = newest.auc.isFinite ? decimals(newest.auc, 3) : "-"
+        rows.append(
+          (
+            contender.name + (contender.isChampion ? ", champion" : ""),
+            newest.count == 0
+              ? "no labels yet"
+              : "log-loss \(decimals(newest.logLoss, 4)), AUC \(auc) over the last \(grouped(UInt64(newest.count))) labels"
+          ))
       }
     }
-    var totals = PartitionTotals(inputs: context.settings.features.inputs.count)
-    for partition in lanes.flatMap(\.partitions) { totals.add(partition) }
-    rows.append(("events scored", "\(totals.accounting.eventsScored)"))
-    rows.append(("labels joined", "\(totals.accounting.labelsJoined)"))
-    rows.append(("waiting for a label", "\(totals.waiting)"))
+    rows.append(("Events", ""))
+    for (input, schema) in context.settings.features.inputs.enumerated() {
+      rows.append((schema.name, grouped(totals.records[input])))
+    }
+    rows += [
+      ("scored", grouped(counts.eventsScored)),
+      ("records a second", decimals(context.metrics.recordsPerSecond(now: now), 1)),
+      ("behind the topics", lag.map { "\(grouped(UInt64($0))) records" } ?? "-"),
+      (
+        "taken to committed",
+        context.metrics.latencyMilliseconds(now: now).map {
+          "p50 \(decimals($0.p50, 0)) ms, p99 \(decimals($0.p99, 0)) ms"
+        } ?? "-"
+      ),
+      (
+        "dead letters",
+        grouped(counts.eventsDeadLettered + counts.labelsRejected + counts.recordsRejected)
+      ),
+      ("Labels", ""), ("joined", grouped(counts.labelsJoined)),
+      ("waiting predictions", grouped(UInt64(totals.waiting))),
+      ("expired predictions", grouped(counts.predictionsExpired)),
+      ("late or of unknown events", grouped(counts.labelsLate + counts.labelsOrphan)),
+    ]
     return rows
   }
 
@@ -129,7 +170,7 @@ extension Worker {
       json.key("waiting")
       json.value(partition.waiting)
       json.key("window_keys")
-      json.value(partition.windowKeys)
+      json.value(partition.windowKeys.reduce(0, +))
       json.key("restore_remaining")
       json.value(partition.restoreRemaining)
       json.endObject()
@@ -276,4 +317,26 @@ struct PartitionTotals {
       eventTime = max(eventTime ?? .min, newest)
     }
   }
+}
+
+/// Digits in groups of three.
+private func grouped(_ value: UInt64) -> String {
+  var out = ""
+  for (index, digit) in String(value).reversed().enumerated() {
+    if index > 0, index % 3 == 0 { out.append(",") }
+    out.append(digit)
+  }
+  return String(out.reversed())
+}
+
+/// Rounded to so many decimals, for people; `-` where it is no number.
+private func decimals(_ value: Double, _ count: Int) -> String {
+  var scale = 1.0
+  for _ in 0..<count { scale *= 10 }
+  let scaled = (value * scale).rounded()
+  guard scaled.isFinite, scaled.magnitude < 1e15 else { return "-" }
+  let digits = String(Int64(scaled.magnitude))
+  let padded = String(repeating: "0", count: max(0, count + 1 - digits.count)) + digits
+  let whole = (scaled < 0 ? "-" : "") + padded.dropLast(count)
+  return count == 0 ? whole : "\(whole).\(padded.suffix(count))"
 }

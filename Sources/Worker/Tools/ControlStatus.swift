@@ -38,11 +38,13 @@ public func readControlStatus(
   let client = try ResolvedSecurity(settings.kafka, surroundings)
     .clientSettings(bootstrap: settings.kafka.bootstrap, clientID: "millrace-status")
   let admin = try Admin(client)
+  // First what fails soonest where no broker answers.
+  let clusterID = try admin.clusterID()
   let deadline = Monotonic.nanoseconds() &+ UInt64(max(timeoutMilliseconds, 0)) &* 1_000_000
   var status = ControlStatus(
     live: try liveInstances(settings, admin).sorted(),
     lastWords: try lastWords(settings.topics.acks, client, deadline), foldedNext: 0, logEnd: 0)
-  try fold(settings, client, clusterID: try admin.clusterID(), deadline, into: &status)
+  try fold(settings, client, clusterID: clusterID, deadline, into: &status)
   return status
 }
 

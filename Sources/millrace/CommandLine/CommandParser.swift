@@ -56,10 +56,10 @@ struct CommandParser {
       values.flags[flag.name, default: []].append(value)
     }
     if values.flags["help"] != nil { return .help(path) }
-    if path.isEmpty, values.flags["version"] != nil { return .version(values) }
+    if values.flags["version"] != nil { return .version(values) }
     guard let verb else {
       throw path.isEmpty
-        ? fault("no verb", "millrace --help lists them", nil)
+        ? fault("no verb", "check, run and demo are the first ones to know", nil)
         : UsageFault(
           message: "'\(path.joined(separator: " "))' needs a further word",
           hint: "one of \(table.words(after: path).map(\.word).joined(separator: ", "))", verb: path)
@@ -85,7 +85,9 @@ struct CommandParser {
       if !table.isGroup(path) {
         let above = Array(path.dropLast())
         let known = table.words(after: above).map(\.word)
-        let close = closestName(to: word, among: known).map { "did you mean '\($0)'?" }
+        let close =
+          (table.paths.first { $0.count > 1 && above.isEmpty && $0.last == word }?.joined(separator: " ")
+          ?? closestName(to: word, among: known)).map { "did you mean '\($0)'?" }
         throw UsageFault(
           message: "unknown verb '\(path.joined(separator: " "))'",
           hint: close ?? "one of \(known.joined(separator: ", "))", verb: above)

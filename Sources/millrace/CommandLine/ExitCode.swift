@@ -24,7 +24,7 @@ enum ExitCode: Int32, CaseIterable, Sendable {
     case .unreachable: "brokers unreachable past the limit"
     case .bug: "an internal invariant does not hold"
     case .storage: "a checkpoint or model on disk cannot be read or written"
-    case .timedOut: "timed out, acknowledgements missing, or fenced by a newer member"
+    case .timedOut: "timed out, acknowledgements missing, port in use, or fenced by a newer member"
     case .refused: "refused: access rights, authentication or signature"
     case .badConfiguration: "the configuration is invalid"
     case .interrupted: "stopped at once by a second SIGINT"
@@ -45,9 +45,12 @@ enum ExitCode: Int32, CaseIterable, Sendable {
 struct Failure: Error, Sendable {
   var code: ExitCode
   var message: String
-  init(_ code: ExitCode, _ message: String) {
+  /// The message stands in the log already.
+  var isSaid: Bool
+  init(_ code: ExitCode, _ message: String, isSaid: Bool = false) {
     self.code = code
     self.message = message
+    self.isSaid = isSaid
   }
 }
 

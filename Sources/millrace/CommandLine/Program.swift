@@ -37,7 +37,7 @@ struct Program: Sendable {
     do {
       return try invocation.verb.body(invocation)
     } catch let failure as Failure {
-      output.note("\(table.program): \(failure.message)")
+      if !failure.isSaid { output.note("\(table.program): \(failure.message)") }
       return failure.code
     } catch let faults as ConfigurationFaults {
       for fault in faults.faults { output.note(fault.text) }

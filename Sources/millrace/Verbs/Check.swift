@@ -26,7 +26,8 @@ func check(_ invocation: Invocation) throws -> ExitCode {
       JSONText.object(
         [
           ("valid", .bool(isGood(loaded))), ("faults", .array(loaded.faults.map(\.json))),
-        ] + facts(loaded).map { ($0.name, $0.value) })
+        ] + facts(loaded).map { ($0.name, $0.value) }
+          + [("derived", .array((loaded.plan?.describe() ?? []).map { .string($0) }))])
     }
     invocation.output.result(
       JSONText.object([
@@ -44,6 +45,8 @@ func check(_ invocation: Invocation) throws -> ExitCode {
       let facts = facts(loaded).map { "\($0.name)=\($0.text)" }.joined(separator: " ")
       let verdict = isGood(loaded) ? "valid" : "invalid"
       invocation.output.result(facts.isEmpty ? verdict : "\(verdict): \(facts)")
+      guard loaded.settings != nil else { continue }
+      for line in loaded.plan?.describe() ?? [] { invocation.output.result("  \(line)") }
     }
   }
   return pipelines.allSatisfy(isGood) ? .done : .badConfiguration

@@ -53,7 +53,7 @@ private func command(_ action: Command.Action, _ invocation: Invocation) throws 
       request, key: key, settings: settings, surroundings: surroundings,
       onAck: { if !invocation.wantsJSON { invocation.output.result(ackLine($0)) } })
   } catch {
-    throw toolFailure(error)
+    throw failure(error, settings)
   }
   let outcome = ControlOutcome(report, undo: undoArguments(report, invocation))
   if invocation.wantsJSON {
@@ -95,9 +95,13 @@ func ackLine(_ ack: CommandAck) -> String {
 }
 
 /// An error of brokers, secrets or disk as an exit code and a message.
-func toolFailure(_ error: any Error) -> any Error {
+func failure(_ error: any Error, _ settings: PipelineSettings) -> any Error {
   switch error {
-  case let error as KafkaError: return toolFailure(WorkerFailure.kafka(error))
+  case let error as KafkaError:
+    let code = ExitCode(rawValue: WorkerFailure.kafka(error).exitCode) ?? .bug
+    guard code == .unreachable else { return Failure(code, error.description) }
+    return Failure(
+      code, "no broker answers bootstrap=\(settings.kafka.bootstrap) reason=\(error.message) error=\(error.name)")
   case let failure as WorkerFailure:
     return Failure(ExitCode(rawValue: failure.exitCode) ?? .bug, failure.description)
   default: return error

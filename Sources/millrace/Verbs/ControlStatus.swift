@@ -12,7 +12,7 @@ func controlStatus(_ invocation: Invocation) throws -> ExitCode {
       settings, try invocation.filledSurroundings(),
       timeoutMilliseconds: invocation.milliseconds("timeout") ?? 10_000)
   } catch {
-    throw toolFailure(error)
+    throw failure(error, settings)
   }
   let lag = max(0, status.logEnd - status.foldedNext)
   if invocation.wantsJSON {

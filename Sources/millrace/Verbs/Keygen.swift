@@ -32,6 +32,7 @@ func controlKeygen(_ invocation: Invocation) throws -> ExitCode {
     invocation.output.result(report.encoded())
   } else {
     invocation.output.result("\(path) \(path).pub key_id=\(key.publicKey.keyID)")
+    invocation.note("keep \(path) to yourself; workers obey it once their control.trusted_keys names \(path).pub")
   }
   return .done
 }
@@ -40,7 +41,7 @@ func controlKeygen(_ invocation: Invocation) throws -> ExitCode {
 private func writeNew(_ path: String, _ text: String, mode: mode_t) throws {
   func failure() -> Failure {
     // SAFETY: strerror returns a terminated string that is copied at once.
-    Failure(.storage, "the key cannot be written: \(unsafe String(cString: strerror(errno))) path=\(path)")
+    Failure(.storage, "the key cannot be written: \(unsafe String(cString: strerror(errno))) path=\(path)\(errno == EEXIST ? "; keys are never overwritten, choose another --out" : "")")
   }
   // SAFETY: the path is lent as a terminated string for the call.
   let descriptor = unsafe open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)

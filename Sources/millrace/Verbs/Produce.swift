@@ -48,11 +48,11 @@ func produce(_ invocation: Invocation) throws -> ExitCode {
   } catch let error as PlayFailure {
     switch error.reason {
     case .line: throw Failure(.badData, "\(path): \(error)")
-    case .kafka(let cause): throw failure(cause)
+    case .kafka(let cause): throw failure(cause, settings)
     case .file: throw Failure(.usage, "\(error)")
     }
   } catch {
-    throw failure(error)
+    throw failure(error, settings)
   }
 }
 
@@ -79,7 +79,7 @@ func tap(_ invocation: Invocation) throws -> ExitCode {
     ) { line in invocation.output.write(String(decoding: line, as: UTF8.self)) }
     return .done
   } catch {
-    throw failure(error)
+    throw failure(error, settings)
   }
 }
 

@@ -54,11 +54,12 @@ func man(_ invocation: Invocation) throws -> ExitCode {
 func help(_ invocation: Invocation) throws -> ExitCode {
   let path = invocation.arguments
   guard path.isEmpty || invocation.table.paths.contains(path) else {
+    let asked = path.joined(separator: " ")
     let known = invocation.table.paths.map { $0.joined(separator: " ") }
+    // The last word of a longer verb is what people remember: `help rollback`.
+    let close = known.first { $0.hasSuffix(" " + asked) } ?? closestName(to: asked, among: known)
     throw UsageFault(
-      message: "there is no verb '\(path.joined(separator: " "))'",
-      hint: closestName(to: path.joined(separator: " "), among: known).map { "did you mean '\($0)'?" } ?? "",
-      verb: [])
+      message: "there is no verb '\(asked)'", hint: close.map { "did you mean '\($0)'?" } ?? "", verb: [])
   }
   invocation.output.write(Help(table: invocation.table).page(path))
   return .done

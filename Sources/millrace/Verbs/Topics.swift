@@ -16,16 +16,7 @@ private func admin(_ invocation: Invocation) throws -> Admin {
     let security = try ResolvedSecurity(settings.kafka, try invocation.filledSurroundings())
     return try Admin(security.clientSettings(clientID: "\(settings.name).topics"))
   } catch {
-    throw failure(error)
-  }
-}
-
-/// A failed client call as an exit code and words.
-func failure(_ error: any Error) -> any Error {
-  switch error {
-  case let error as KafkaError: Failure(ExitCode(rawValue: WorkerFailure.kafka(error).exitCode) ?? .bug, "\(error)")
-  case let error as WorkerFailure: Failure(ExitCode(rawValue: error.exitCode) ?? .bug, "\(error)")
-  default: error
+    throw failure(error, settings)
   }
 }
 
@@ -35,7 +26,7 @@ private func plan(_ invocation: Invocation, _ admin: Admin) throws -> [TopicChan
       name: topic.name, partitions: topic.partitions, replication: topic.replication,
       config: topic.config.map { NewTopic.Setting($0.name, $0.value) })
   }
-  do { return try planTopics(desired, admin) } catch { throw failure(error) }
+  do { return try planTopics(desired, admin) } catch { throw failure(error, try invocation.pipeline().get()) }
 }
 
 /// `millrace topics plan`
@@ -53,7 +44,7 @@ func topicsApply(_ invocation: Invocation) throws -> ExitCode {
   do {
     try applyTopics(changes, admin) { invocation.output.result("\($0)") }
   } catch {
-    throw failure(error)
+    throw failure(error, try invocation.pipeline().get())
   }
   let conflicts = changes.filter(\.isConflict)
   for conflict in conflicts { invocation.output.result("\(conflict)") }

@@ -19,7 +19,7 @@ extension Verb {
     Verb(
       "check", "Check configurations: keys, types, expressions, contradictions.",
       discussion:
-        "Reads each pipeline given, or the one that --config names, without touching a broker, and lists every fault with file, line and column. Ends with 78 if there is an error.",
+        "Reads each pipeline given, or the one that --config names, without touching a broker, and lists every fault with file, line and column; of a valid pipeline also what was derived: panes, ranges and memory of each window. Ends with 78 if there is an error.",
       arguments: [
         Argument(value: .path("PATH"), required: false, repeats: true, doc: "Configuration file, or directory with a pipeline.yaml; one pipeline each.")
       ],
