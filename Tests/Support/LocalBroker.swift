@@ -2,10 +2,13 @@ import Foundation
 import Kafka
 import Synchronization
 
-/// A real broker (`noida-db`) of this process's own, on a free loopback port, for tests that need one.
+/// A real broker of this process's own, on a free loopback port, for tests that need one.
 ///
-/// The program is found by `MILLRACE_NOIDA_DB`, else in `.venv/bin` under the package. `make test` installs it; where
-/// it is missing, suites marked `.enabled(if: LocalBroker.isAvailable)` are reported as skipped.
+/// Normally `noida-db`, found by `MILLRACE_NOIDA_DB`, else in `.venv/bin` under the package; `make test` installs it.
+/// `MILLRACE_KAFKA` names a script that starts Apache Kafka instead: `start --dir DIR` prints the bootstrap address
+/// alone, `stop [--kill]`, `restart --broker 1` and `clean` do what they say. `KAFKA_BOOTSTRAP` is a cluster that runs
+/// already, used where a test does not stop its broker. With none of them, suites marked
+/// `.enabled(if: LocalBroker.isAvailable)` are reported as skipped.
 ///
 /// Life:     stopped by `stop`, by `deinit`, and at the latest when the process exits.
 public final class LocalBroker: @unchecked Sendable {
@@ -13,11 +16,15 @@ public final class LocalBroker: @unchecked Sendable {
     public var description: String
   }
 
-  public let port: UInt16
-  public var bootstrap: String { "127.0.0.1:\(port)" }
+  private enum Kind {
+    case noida(program: String, port: UInt16)
+    case script(String)
+    case given
+  }
+  public private(set) var bootstrap: String
+  private let kind: Kind
   private let directory: URL
   private let ownsDirectory: Bool
-  private let executable: String
   // Invariant: only touched by the thread that owns the broker.
   private var process: pid_t?
 
@@ -29,22 +36,50 @@ public final class LocalBroker: @unchecked Sendable {
     let path = named ?? package.appendingPathComponent(".venv/bin/noida-db").path
     return FileManager.default.isExecutableFile(atPath: path) ? path : nil
   }()
-  public static var isAvailable: Bool { program != nil }
+  /// Starts Apache Kafka; nil without `MILLRACE_KAFKA`.
+  public static let script: String? = {
+    let path = ProcessInfo.processInfo.environment["MILLRACE_KAFKA"]
+    return path.flatMap { FileManager.default.isExecutableFile(atPath: $0) ? $0 : nil }
+  }()
+  /// A cluster that runs already.
+  public static let given: String? = {
+    let bootstrap = ProcessInfo.processInfo.environment["KAFKA_BOOTSTRAP"]
+    return bootstrap == "" ? nil : bootstrap
+  }()
+  public static var isAvailable: Bool { given != nil || canBeOwned }
+  /// Whether a test may have a broker that it stops.
+  public static var canBeOwned: Bool { program != nil || script != nil }
 
   /// One broker for all tests of the process.
   public static func shared() throws -> LocalBroker { try sharedBroker.get() }
-  private static let sharedBroker = Result { try LocalBroker() }
+  private static let sharedBroker = Result {
+    if let given { return LocalBroker(given: given) }
+    return try LocalBroker()
+  }
+
+  private init(given: String) {
+    bootstrap = given
+    kind = .given
+    directory = FileManager.default.temporaryDirectory
+    ownsDirectory = false
+  }
 
   /// Starts a broker and waits until it answers. Data goes to `directory`, or to a temporary one that is removed.
   public init(directory: URL? = nil) throws {
-    guard let program = Self.program else { throw Failure(description: "no noida-db was found") }
-    executable = try Self.resolve(program)
     self.directory =
       directory
       ?? FileManager.default.temporaryDirectory.appendingPathComponent("broker-\(UUID().uuidString)")
     ownsDirectory = directory == nil
     try FileManager.default.createDirectory(at: self.directory, withIntermediateDirectories: true)
-    port = try Self.freePort()
+    if let script = Self.script {
+      kind = .script(script)
+      bootstrap = ""
+    } else {
+      guard let program = Self.program else { throw Failure(description: "no noida-db was found") }
+      let port = try Self.freePort()
+      kind = .noida(program: try Self.resolve(program), port: port)
+      bootstrap = "127.0.0.1:\(port)"
+    }
     try start()
   }
 
@@ -52,8 +87,23 @@ public final class LocalBroker: @unchecked Sendable {
 
   /// Starts the stopped or killed broker again, on the same port and data.
   public func start() throws {
+    switch kind {
+    case .given: return
+    case .noida(let program, let port): try startNoida(program, port)
+    case .script(let script):
+      if bootstrap.isEmpty {
+        Self.directories.withLock { $0.append(directory.path) }
+        Self.stopAllAtExit
+        bootstrap = try Self.run(script, ["start", "--dir", directory.path])
+      } else {
+        _ = try Self.run(script, ["restart", "--dir", directory.path, "--broker", "1"])
+      }
+    }
+  }
+
+  private func startNoida(_ program: String, _ port: UInt16) throws {
     let process = try Self.spawn(
-      executable, ["start", "--only", "kafka", "--kafka-port", "\(port)", "--data-dir", directory.path])
+      program, ["start", "--only", "kafka", "--kafka-port", "\(port)", "--data-dir", directory.path])
     self.process = process
     Self.running.withLock { $0.append(process) }
     Self.stopAllAtExit
@@ -64,11 +114,15 @@ public final class LocalBroker: @unchecked Sendable {
       if waitpid(process, nil, WNOHANG) != 0 { break }
     }
     stop()
-    throw Failure(description: "the broker did not answer program=\(executable) port=\(port)")
+    throw Failure(description: "the broker did not answer program=\(program) port=\(port)")
   }
 
   /// Ends the broker by SIGTERM, or by SIGKILL when it must not say good-bye, and waits for it.
   public func halt(kill forced: Bool = false) {
+    if case .script(let script) = kind {
+      // A broker that does not end is met by the test that goes on.
+      _ = try? Self.run(script, ["stop", "--dir", directory.path, "--broker", "1"] + (forced ? ["--kill"] : []))
+    }
     guard let process else { return }
     self.process = nil
     Self.running.withLock { $0.removeAll { $0 == process } }
@@ -78,15 +132,39 @@ public final class LocalBroker: @unchecked Sendable {
 
   /// Ends the broker and removes its data if they were temporary.
   public func stop() {
+    if case .script(let script) = kind {
+      _ = try? Self.run(script, ["clean", "--dir", directory.path])
+      Self.directories.withLock { $0.removeAll { $0 == directory.path } }
+    }
     halt()
     // Left-overs in the temporary directory harm nobody.
     if ownsDirectory { try? FileManager.default.removeItem(at: directory) }
   }
 
   private static let running = Mutex<[Int32]>([])
+  /// Of brokers that the script started.
+  private static let directories = Mutex<[String]>([])
   private static let stopAllAtExit: Void = {
-    atexit { LocalBroker.running.withLock { for id in $0 { kill(id, SIGTERM) } } }
+    atexit {
+      LocalBroker.running.withLock { for id in $0 { kill(id, SIGTERM) } }
+      guard let script = LocalBroker.script else { return }
+      for directory in LocalBroker.directories.withLock({ $0 }) {
+        _ = try? LocalBroker.run(script, ["clean", "--dir", directory])
+      }
+    }
   }()
+
+  /// Runs a program to its end; what it printed, without white space around it.
+  private static func run(_ program: String, _ arguments: [String]) throws -> String {
+    let answer = FileManager.default.temporaryDirectory.appendingPathComponent("answer-\(UUID().uuidString)")
+    defer { try? FileManager.default.removeItem(at: answer) }
+    var status: Int32 = 0
+    waitpid(try spawn(program, arguments, output: answer.path), &status, 0)
+    guard status == 0 else {
+      throw Failure(description: "failed program=\(program) arguments=\(arguments) status=\(status)")
+    }
+    return try String(contentsOf: answer, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
+  }
 
   /// pip's wrapper starts the program as a child that would outlive it, so the program itself is looked up.
   private static func resolve(_ program: String) throws -> String {
@@ -94,13 +172,9 @@ public final class LocalBroker: @unchecked Sendable {
       head.hasPrefix("#!")
     else { return program }
     let interpreter = head.dropFirst(2).trimmingCharacters(in: .whitespaces)
-    let answer = FileManager.default.temporaryDirectory.appendingPathComponent("path-\(UUID().uuidString)")
-    defer { try? FileManager.default.removeItem(at: answer) }
-    let question = "from importlib.resources import files; print(files('noida_db').joinpath('noida-db'))"
-    var status: Int32 = 0
-    waitpid(try spawn(interpreter, ["-c", question], output: answer.path), &status, 0)
-    let path = try String(contentsOf: answer, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
-    guard status == 0, !path.isEmpty else {
+    let path = try run(
+      interpreter, ["-c", "from importlib.resources import files; print(files('noida_db').joinpath('noida-db'))"])
+    guard !path.isEmpty else {
       throw Failure(description: "the wrapper does not lead to its program wrapper=\(program)")
     }
     // The wheel may be unpacked without the execute bit; its own wrapper sets it too.
