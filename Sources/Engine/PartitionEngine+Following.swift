@@ -16,6 +16,15 @@ struct FollowedJournal {
   var isEmpty: Bool { first == records.count }
   var current: JournalRecord { records[first] }
 
+  /// Whether the record that is followed names this one as an event that was there before. A replay that begins
+  /// in the middle of the log cannot know by itself what its state has not seen.
+  func isDuplicate(input: Int, offset: Int64) -> Bool {
+    first < records.count
+      && records[first].dispositions.contains {
+        $0.offset == offset && Int($0.input) == input && $0.code == JournalDisposition.duplicate.rawValue
+      }
+  }
+
   mutating func finishRecord() {
     first += 1
     run = 0
@@ -62,6 +71,10 @@ extension PartitionEngine {
       }
       guard following.run < record.runs.count else {
         try flushFollowed(into: unit)
+        guard following.scored == record.scoredCount else {
+          throw .journalMismatch(
+            what: "scored events", input: plan.scoredInput, offset: nextOffsets[plan.scoredInput])
+        }
         for input in record.nextOffsets.indices where record.nextOffsets[input] != nextOffsets[input] {
           // Offsets may be ahead of the last record where a checkpoint stood behind a gap.
           guard record.nextOffsets[input] <= nextOffsets[input] else {

@@ -200,8 +200,14 @@ public final class PartitionEngine {
     let time = EventTime(milliseconds: batch.eventTimes[record])
     let offset = batch.offsets[record]
     let idHash = batch.idHashes[record]
-    let admission = batch.withID(record) { id in
-      join.admit(idHash: idHash, id: id, eventTime: time, offset: Offset(offset))
+    let admission: LabelJoin.Admission
+    if isFollowing, following.isDuplicate(input: plan.scoredInput, offset: offset) {
+      join.noteDuplicate()
+      admission = .duplicate
+    } else {
+      admission = batch.withID(record) { id in
+        join.admit(idHash: idHash, id: id, eventTime: time, offset: Offset(offset))
+      }
     }
     guard case .new(let entry) = admission else {
       accounting.eventsDuplicate += 1

@@ -149,6 +149,13 @@ public final class LabelJoin {
     return .new(slot: slot)
   }
 
+  /// Counts an event that a journal names as one that was there before: a replay that begins in the middle of the
+  /// log may not have seen the first one.
+  public func noteDuplicate() {
+    counters.events += 1
+    counters.duplicateEvents += 1
+  }
+
   /// Keeps the row and the scores of an admitted event; labels that came before it are settled at once,
   /// in the order of their offsets, into `builder`.
   public func store(
