@@ -103,7 +103,7 @@ extension FileOperations {
   /// Why removed, also after a failed `sync`: Linux drops the dirty mark of the pages it could not write,
   /// so that a second fsync says yes while the content is lost (Rebello et al., "Can applications recover
   /// from fsync failures?", USENIX ATC 2020). The file is given up; the next attempt has another name.
-  func writeDurably(_ bytes: [UInt8], to path: String) throws(FileFailure) {
+  public func writeDurably(_ bytes: [UInt8], to path: String) throws(FileFailure) {
     let file = try create(path)
     do throws(FileFailure) {
       do throws(FileFailure) {

@@ -23,7 +23,7 @@ final class LaneCommitter: @unchecked Sendable {
   private let context: WorkerContext
   private let progress: LaneProgress
   private let consumer: Consumer
-  private let transactionalID: String
+  private let role: String
   private let sealed: Ring<SealedUnit>
   private let free: Ring<CommitUnit>
   private var producer: TransactionalProducer
@@ -40,9 +40,8 @@ final class LaneCommitter: @unchecked Sendable {
     self.consumer = consumer
     self.sealed = sealed
     self.free = free
-    transactionalID = context.transactionalID(suffix: "\(progress.index)")
-    producer = try context.makeProducer(transactionalID)
-    try Self.initialise(producer)
+    role = "\(progress.index)"
+    producer = try context.makeProducer(role)
     topics = try OutputTopics(context.settings, producer)
   }
 
@@ -114,6 +113,8 @@ final class LaneCommitter: @unchecked Sendable {
       switch error.action {
       case .abortAndResend:
         try retrying { () throws(KafkaError) in try producer.abort() }
+        // Why a new one after every abort: see `ProducerIncarnations`.
+        try recreate()
         return nil
       case .rejoinGroup:
         try retrying { () throws(KafkaError) in try producer.abort() }
@@ -175,18 +176,9 @@ final class LaneCommitter: @unchecked Sendable {
     }
   }
 
-  private static func initialise(_ producer: TransactionalProducer) throws(KafkaError) {
-    for attempt in 1... {
-      do throws(KafkaError) { return try producer.initTransactions() } catch {
-        guard error.action == .retrySameCall, attempt < retriesMax else { throw error }
-      }
-    }
-  }
-
   private func recreate() throws(KafkaError) {
     producer.purge()
-    producer = try context.makeProducer(transactionalID)
-    try Self.initialise(producer)
+    producer = try context.makeProducer(role)
     topics = try OutputTopics(context.settings, producer)
   }
 

@@ -12,7 +12,7 @@ import Storage
 final class ReplicaOutbox {
   static let attemptsMax = 5
   private let context: WorkerContext
-  private let transactionalID: String
+  private static let role = "replica"
   private var producer: TransactionalProducer
   private var learning, acks, alerts: ProducerTopic
   private var ackQueue: [CommandAck] = []
@@ -25,9 +25,7 @@ final class ReplicaOutbox {
 
   init(_ context: WorkerContext) throws(KafkaError) {
     self.context = context
-    transactionalID = context.transactionalID(suffix: "replica")
-    producer = try context.makeProducer(transactionalID)
-    try producer.initTransactions()
+    producer = try context.makeProducer(Self.role)
     learning = try producer.open(context.settings.topics.learning)
     acks = try producer.open(context.settings.topics.acks)
     alerts = try producer.open(context.settings.topics.alerts)
@@ -150,7 +148,9 @@ final class ReplicaOutbox {
       try commit()
     } catch {
       switch error.action {
-      case .abortAndResend, .quarantineRecord, .rejoinGroup: try producer.abort()
+      case .abortAndResend, .quarantineRecord, .rejoinGroup:
+        try producer.abort()
+        try recreate()
       case .denied, .misconfigured: break
       default: try recreate()
       }
@@ -168,8 +168,7 @@ final class ReplicaOutbox {
 
   private func recreate() throws(KafkaError) {
     producer.purge()
-    producer = try context.makeProducer(transactionalID)
-    try producer.initTransactions()
+    producer = try context.makeProducer(Self.role)
     learning = try producer.open(context.settings.topics.learning)
     acks = try producer.open(context.settings.topics.acks)
     alerts = try producer.open(context.settings.topics.alerts)

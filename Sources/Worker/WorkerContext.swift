@@ -10,11 +10,14 @@ import Synchronization
 
 /// What all threads of one worker share. Everything here is immutable or guards itself.
 final class WorkerContext: Sendable {
+  private static let initialisationsMax = 20
+
   let settings: PipelineSettings
   let clusterID: String
   let hub = ScorerHub()
   let store: CheckpointStore
   let blobs: BlobStore
+  private let incarnations: ProducerIncarnations
   let trust: [Ed25519.PublicKey]
   let metrics: WorkerMeter
   let log: LogWriter
@@ -37,6 +40,7 @@ final class WorkerContext: Sendable {
     self.security = security
     self.clusterID = clusterID
     self.store = store
+    incarnations = ProducerIncarnations(in: settings.checkpoints.directory)
     self.blobs = blobs
     self.trust = trust
     self.metrics = metrics
@@ -71,10 +75,6 @@ final class WorkerContext: Sendable {
   /// Longer ones crash old client libraries.
   private static func clientID(_ text: String) -> String { String(text.prefix(64)) }
 
-  func transactionalID(suffix: String) -> String {
-    "\(settings.name)-\(settings.worker.instance)-\(suffix)"
-  }
-
   func makeConsumer(lane: Int) throws(KafkaError) -> Consumer {
     try Consumer(
       clientSettings("\(lane)"),
@@ -84,11 +84,35 @@ final class WorkerContext: Sendable {
         heartbeatMilliseconds: Int(settings.worker.heartbeatMilliseconds)))
   }
 
-  func makeProducer(_ transactionalID: String) throws(KafkaError) -> TransactionalProducer {
-    try TransactionalProducer(
-      clientSettings("producer"), transactionalID: transactionalID,
+  /// A producer ready to begin, under an id that no transaction was aborted under. What its predecessor left open is
+  /// ended first, and its epoch fences whatever of it is still under way.
+  func makeProducer(_ role: String) throws(KafkaError) -> TransactionalProducer {
+    let last = incarnations.last(role)
+    if let last { _ = try makeProducer(role, last) }
+    var number = last ?? 0
+    do throws(FileFailure) { number = try incarnations.advance(role) } catch {
+      log.warning(
+        "producer-id", "the number of a transactional id cannot be stored; the last one serves again",
+        LogFields(["role": role, "error": "\(error)"]))
+    }
+    return try makeProducer(role, number)
+  }
+
+  private func makeProducer(_ role: String, _ number: UInt64) throws(KafkaError) -> TransactionalProducer {
+    let producer = try TransactionalProducer(
+      clientSettings("producer"),
+      transactionalID: "\(settings.name)-\(settings.worker.instance)-\(role)-\(number)",
       ProducerSettings(
         transactionMilliseconds: Int(settings.delivery.transactionTimeoutMilliseconds)))
+    for attempt in 1... {
+      do throws(KafkaError) {
+        try producer.initTransactions()
+        break
+      } catch {
+        guard error.action == .retrySameCall, attempt < Self.initialisationsMax else { throw error }
+      }
+    }
+    return producer
   }
 
   func makeReader(
