@@ -72,6 +72,13 @@ let package = Package(
     suite("WorkerTests", ["Worker", "TestSupport"]),
     suite("ConsoleTests", ["Console"]),
     suite("MillraceTests", ["millrace"]),
+    // The whole worker on a real broker, and the checker that judges what it left behind.
+    .testTarget(
+      name: "IntegrationTests",
+      dependencies: [
+        "Records", "Features", "Learning", "Checkpoints", "Engine", "Pipeline", "Kafka", "Storage", "Worker",
+        "TestSupport",
+      ], exclude: ["Resources"], swiftSettings: tests),
   ],
   cxxLanguageStandard: .cxx17
 )

@@ -1,0 +1,130 @@
+import Foundation
+import Synchronization
+
+/// One `millrace` process at a time, started as an operator would, its output in a file.
+///
+/// Life: killed by `deinit` at the latest, and at exit.
+final class WorkerProcess {
+  struct Failure: Error, CustomStringConvertible { var description: String }
+
+  /// The program: `MILLRACE_BINARY`, else `millrace` beside the bundle that runs.
+  static let program: String? = {
+    if let named = ProcessInfo.processInfo.environment["MILLRACE_BINARY"] { return named }
+    var path = [CChar](repeating: 0, count: 4096)
+    guard readlink("/proc/self/exe", &path, path.count - 1) > 0 else { return nil }
+    let bytes = path.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+    let own = URL(fileURLWithPath: String(decoding: bytes, as: UTF8.self)).deletingLastPathComponent()
+    let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().deletingLastPathComponent()
+    return [own.appendingPathComponent("millrace"), package.appendingPathComponent(".build/debug/millrace")]
+      .map(\.path).first { FileManager.default.isExecutableFile(atPath: $0) }
+  }()
+
+  private let arguments: [String]
+  private let variables: [String: String]
+  private let logFile: String
+  private(set) var id: pid_t?
+
+  init(arguments: [String], variables: [String: String], logFile: String) {
+    self.arguments = arguments
+    self.variables = variables
+    self.logFile = logFile
+  }
+
+  deinit { kill() }
+
+  func start() throws {
+    precondition(id == nil, "it runs already")
+    guard let program = Self.program else { throw Failure(description: "no millrace was found") }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    defer { posix_spawn_file_actions_destroy(&actions) }
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+    posix_spawn_file_actions_addopen(&actions, 1, logFile, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+    posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    var environment = ProcessInfo.processInfo.environment
+    for (name, value) in variables { environment[name] = value }
+    var texts = ([program] + arguments).map { strdup($0) } + [nil]
+    var pairs = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
+    defer { for text in texts + pairs { free(text) } }
+    var id: pid_t = 0
+    let code = posix_spawn(&id, program, &actions, nil, &texts, &pairs)
+    guard code == 0 else { throw Failure(description: "cannot start \(program): \(String(cString: strerror(code)))") }
+    self.id = id
+    Self.running.withLock { $0.append(id) }
+    Self.killAllAtExit
+  }
+
+  /// SIGKILL, and gone when it returns.
+  func kill() {
+    guard let id else { return }
+    Glibc.kill(id, SIGKILL)
+    reap()
+  }
+
+  func signal(_ signal: Int32) {
+    guard let id else { return }
+    Glibc.kill(id, signal)
+  }
+
+  /// Waits for the process to end by itself; its exit code, or 128 + the signal that ended it.
+  func waitForExit(seconds: Double) throws -> Int32 {
+    guard let id else { throw Failure(description: "it does not run") }
+    var status: Int32 = 0
+    try wait(seconds: seconds, "the end of the process\n\(tail)") { waitpid(id, &status, WNOHANG) == id }
+    forget(id)
+    return status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f)
+  }
+
+  /// SIGTERM, and its exit code.
+  func terminate(seconds: Double = 30) throws -> Int32 {
+    signal(SIGTERM)
+    return try waitForExit(seconds: seconds)
+  }
+
+  /// Throws with the end of the log where the process ended by itself.
+  func checkRunning() throws {
+    guard let id else { return }
+    var status: Int32 = 0
+    if waitpid(id, &status, WNOHANG) == id {
+      forget(id)
+      throw Failure(description: "the worker ended by itself status=\(status)\n\(tail)")
+    }
+  }
+
+  /// Everything that it and its predecessors wrote.
+  var log: String { (try? String(contentsOfFile: logFile, encoding: .utf8)) ?? "" }
+  var logSize: Int { log.utf8.count }
+  /// What was written since `logSize` was this.
+  func log(since size: Int) -> String { String(decoding: Array(log.utf8).dropFirst(size), as: UTF8.self) }
+  private var tail: String { log.split(separator: "\n").suffix(12).joined(separator: "\n") }
+
+  private func reap() {
+    guard let id else { return }
+    waitpid(id, nil, 0)
+    forget(id)
+  }
+  private func forget(_ id: pid_t) {
+    self.id = nil
+    Self.running.withLock { $0.removeAll { $0 == id } }
+  }
+
+  private static let running = Mutex<[pid_t]>([])
+  private static let killAllAtExit: Void = {
+    atexit { WorkerProcess.running.withLock { for id in $0 { Glibc.kill(id, SIGKILL) } } }
+  }()
+}
+
+/// Asks again and again until `condition` holds; fails past the deadline, saying what was waited for.
+func wait(
+  seconds: Double, _ what: @autoclosure () -> String, until condition: () throws -> Bool
+) throws {
+  let deadline = ContinuousClock.now + .seconds(seconds)
+  while true {
+    if try condition() { return }
+    guard ContinuousClock.now < deadline else {
+      throw WorkerProcess.Failure(description: "waited \(seconds) s for \(what())")
+    }
+    usleep(5_000)
+  }
+}
