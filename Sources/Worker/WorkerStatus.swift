@@ -84,7 +84,7 @@ extension Worker {
         let auc = newest.auc.isFinite ? decimals(newest.auc, 3) : "-"
         rows.append(
           (
-            contender.name + (contender.isChampion ? ", champion" : ""),
+            contender.name + (contender.isChampion ? " (serves)" : ""),
             newest.count == 0
               ? "no labels yet"
               : "log-loss \(decimals(newest.logLoss, 4)), AUC \(auc) over the last \(grouped(UInt64(newest.count))) labels"

@@ -105,7 +105,8 @@ public final class LocalBroker: @unchecked Sendable {
     let process = try Self.spawn(
       program, ["start", "--only", "kafka", "--kafka-port", "\(port)", "--data-dir", directory.path])
     self.process = process
-    Self.running.withLock { $0.append(process) }
+    let temporary: URL? = ownsDirectory ? directory : nil
+    Self.running.withLock { _ = $0.updateValue(temporary, forKey: process) }
     Self.stopAllAtExit
     let admin = try Admin(ClientSettings(bootstrap: bootstrap, clientID: "test-support"))
     for _ in 0..<20 {
@@ -125,7 +126,7 @@ public final class LocalBroker: @unchecked Sendable {
     }
     guard let process else { return }
     self.process = nil
-    Self.running.withLock { $0.removeAll { $0 == process } }
+    Self.running.withLock { _ = $0.removeValue(forKey: process) }
     kill(process, forced ? SIGKILL : SIGTERM)
     waitpid(process, nil, 0)
   }
@@ -141,12 +142,20 @@ public final class LocalBroker: @unchecked Sendable {
     if ownsDirectory { try? FileManager.default.removeItem(at: directory) }
   }
 
-  private static let running = Mutex<[Int32]>([])
+  /// Process id to the temporary directory that goes with it, if it has one.
+  private static let running = Mutex<[Int32: URL?]>([:])
   /// Of brokers that the script started.
   private static let directories = Mutex<[String]>([])
   private static let stopAllAtExit: Void = {
     atexit {
-      LocalBroker.running.withLock { for id in $0 { kill(id, SIGTERM) } }
+      LocalBroker.running.withLock { running in
+        for id in running.keys { kill(id, SIGTERM) }
+        for (id, directory) in running {
+          waitpid(id, nil, 0)
+          // Left-overs in the temporary directory harm nobody.
+          if let directory { try? FileManager.default.removeItem(at: directory) }
+        }
+      }
       guard let script = LocalBroker.script else { return }
       for directory in LocalBroker.directories.withLock({ $0 }) {
         _ = try? LocalBroker.run(script, ["clean", "--dir", directory])
