@@ -85,7 +85,9 @@ struct ControlOutcome {
       }
       return lines
     case .rejected(let acks):
-      return acks.map { "rejected by \($0.instance): \($0.detail)" }
+      let lines = acks.map { "rejected by \($0.instance): \($0.detail)" }
+      guard acks.contains(where: { $0.detail.hasPrefix("not kept") }) else { return lines }
+      return lines + ["`millrace control status` lists the versions and tags that are kept"]
     case .waiting(let missing):
       let who = missing.isEmpty ? "any worker: none is in the group" : missing.joined(separator: ", ")
       return ["no answer in time from \(who): \(tally)"]
