@@ -81,8 +81,11 @@ final class Scene {
 
   // MARK: Sending
 
+  /// Sends records a few at a time, so that no input runs minutes of event time ahead of another: a worker that finds
+  /// an input at its end goes on without it, and then labels may expire before their events are there.
   func produce(_ records: some Collection<PlayedRecord>) throws {
-    for record in records {
+    for (index, record) in records.enumerated() {
+      if index % 20 == 19 { try producer.flush() }
       let topic = try open(pipeline.settings.features.inputs[record.input].topic)
       try producer.produce(
         topic, partition: record.partition, key: record.key, value: record.value,
