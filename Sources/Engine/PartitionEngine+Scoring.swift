@@ -55,13 +55,11 @@ extension PartitionEngine {
   /// The scored events wait for their labels; those whose label came first join at once.
   func admit(from start: Int, to end: Int, version: ModelVersion, into unit: CommitUnit) {
     let counts = join.counters
-    let before = accounting
     for slot in start..<end {
       join.store(
         slot: group.entries[slot], rows: group.rows, rowSlot: slot, version: version,
         scores: group.scores, scoreOffset: slot * plan.contenderCount, into: unit.examples)
     }
     settle(since: counts)
-    unit.accounting += accounting - before
   }
 }

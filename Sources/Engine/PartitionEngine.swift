@@ -116,6 +116,9 @@ public final class PartitionEngine {
   public func step(into unit: CommitUnit, scorers: ScorerSet, budget: Int) throws(EngineFault)
     -> StepOutcome
   {
+    // Once a step and not once a record: the account has a dozen counters, a record moves one or two.
+    let before = accounting
+    defer { unit.accounting += accounting - before }
     if !following.isEmpty { return try follow(into: unit) }
     while unit.consumed < budget && !unit.isFull {
       let decision = mergeDecision(inputs: queues.count) { queues[$0].head }
@@ -165,7 +168,6 @@ public final class PartitionEngine {
     let queue = queues[input]
     let (batch, prepared, record) = queue.current
     let offset = batch.offsets[record]
-    let before = accounting
     if let reason = DeadLetterReason(rawValue: batch.reasons[record]) {
       reject(input: input, batch: batch, record: record, reason: reason, into: unit)
     } else {
@@ -184,7 +186,6 @@ public final class PartitionEngine {
     journal.noteRun(input: UInt8(input), nextOffset: offset + 1)
     unit.consumed += 1
     unit.consumedByInput[input] += 1
-    unit.accounting += accounting - before
     queue.advance()
   }
 
