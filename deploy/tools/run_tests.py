@@ -17,7 +17,7 @@ PYTHON_SECONDS, BUILD_SECONDS, SWIFT_SECONDS = 300, 3600, 1500
 # Swift Testing: `✔ Test "name" passed after …`, `✘ Test name() failed after …`, `➜ Test name() skipped…`; suites and the summary are no tests.
 SWIFT_LINE = re.compile(r"^[^\w\s]\s+Test (?!run with|case |.* recorded an issue).+ (?:(?P<end>passed|failed) after [0-9.]+ seconds|skipped(?:\.|:|$))")
 # What says nothing new: starts, suites that passed, builds, and the empty run of the other test library.
-NOISE = re.compile(r"^(◇|✔ (Suite|Test case)|\S?\s*$|\[\d+/\d+\]|Build|Test Suite '(All tests|debug\.xctest|Selected tests)'|\s+Executed 0 tests| to \".*\" (started|passed)|.* to \".*\" started\.$)")
+NOISE = re.compile(r"^(◇|↳ (Testing Library|Target Platform)|✔ (Suite|Test case)|\S?\s*$|\[\d+/\d+\]|Build|Test Suite '(All tests|debug\.xctest|Selected tests)'|\s+Executed 0 tests| to \".*\" (started|passed)|.* to \".*\" started\.$)")
 
 
 def run(command, seconds, on_line, environment=None):
