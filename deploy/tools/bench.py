@@ -106,7 +106,8 @@ class WorkerRound:
                 try:
                     with urllib.request.urlopen(address, timeout=2) as answer:
                         status = json.load(answer)
-                    count = sum(status["events"]["in"].values())
+                    # Before the worker is ready its status may say less.
+                    count = sum(status.get("events", {}).get("in", {}).values())
                     if count and (not seen or count > seen[-1][1]):
                         seen.append((time.monotonic(), count))
                 except (OSError, urllib.error.URLError, ValueError):
