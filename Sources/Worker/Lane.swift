@@ -143,7 +143,7 @@ final class Lane {
     while true {
       if sealed.isClosed { return .rejoin("commit thread ended") }
       if context.isStopping || (context.untilEnd && isFinished) {
-        try release(lost: false)
+        try release()
         return .stopped
       }
       switch consumer.poll(milliseconds: 0) {
@@ -151,7 +151,7 @@ final class Lane {
       case .assign(let given): try take(given)
       case .revoke(_, let lost):
         if lost { return .rejoin("assignment lost") }
-        try release(lost: false)
+        try release()
         try kafka { () throws(KafkaError) in try consumer.unassign() }
       case .error(let error):
         guard error.action == .retrySameCall else {
@@ -355,7 +355,7 @@ final class Lane {
   }
 
   /// Commits all that was taken and writes the state, so that the partitions can be let go.
-  private func release(lost: Bool) throws(WorkerFailure) {
+  private func release() throws(WorkerFailure) {
     progress.update { $0.phase = .draining }
     if !partitions.isEmpty || unitFirstTaken != nil {
       try seal(forcingCheckpoint: true)
