@@ -19,6 +19,8 @@ final class CallbackBox: @unchecked Sendable {
   /// While closing nobody answers rebalances: the callback lets go by itself.
   var isClosing = false
   let failures = Mutex(Failures())
+  /// By partition number, the offset of the newest delivered record that was to be tracked.
+  let tracked = Mutex<[Int32: Int64]>([:])
   /// Of a consumer; nil for producers.
   let pacer: FetchPacer?
   /// Lost connections and unreachable brokers so far.
@@ -111,7 +113,12 @@ final class CallbackBox: @unchecked Sendable {
   guard let box = unsafe CallbackBox.from(opaque), let message = unsafe message else { return }
   // SAFETY: the message is the library's and lives through this call.
   let code = unsafe message.pointee.err
-  if code == RD_KAFKA_RESP_ERR_NO_ERROR { return }
+  if code == RD_KAFKA_RESP_ERR_NO_ERROR {
+    guard unsafe message.pointee._private != nil else { return }
+    let (partition, offset) = unsafe (message.pointee.partition, message.pointee.offset)
+    box.tracked.withLock { $0[partition] = max($0[partition] ?? -1, offset) }
+    return
+  }
   let topic = unsafe String(cString: rd_kafka_topic_name(message.pointee.rkt))
   let partition = unsafe message.pointee.partition
   let words = unsafe String(cString: rd_kafka_err2str(code))

@@ -103,6 +103,7 @@ extension LogReader {
 }
 
 extension TransactionalWriter {
+  public func initTransactions() throws(KafkaError) { try initTransactions(timeoutMilliseconds: 30_000) }
   public func open(_ topic: String) throws(KafkaError) -> any OpenTopic { try open(topic, timeoutMilliseconds: 10_000) }
   /// Waits until the outcome is known, as the library insists on.
   public func commit() throws(KafkaError) { try commit(timeoutMilliseconds: -1) }

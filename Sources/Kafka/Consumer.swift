@@ -19,7 +19,7 @@ public enum ConsumerEvent: Hashable, Sendable {
 ///           own notion of the protocol is not asked (it is nil while closing).
 /// Threads:  one, save for `isAssignmentLost` and `wake`. `GroupMetadata` may be sent to another.
 /// Invariant: `queueHandle` never changes; the box is touched inside `poll` and `close` alone.
-@safe public final class Consumer: @unchecked Sendable {
+@safe public final class Consumer: GroupConsumer, @unchecked Sendable {
   let handle: ClientHandle
   private let queueHandle: OpaquePointer
   private var isClosed = false
@@ -48,7 +48,7 @@ public enum ConsumerEvent: Hashable, Sendable {
   }
 
   /// Serves the group, at most `milliseconds` long.
-  public func poll(milliseconds: Int32 = 0) -> ConsumerEvent {
+  public func poll(milliseconds: Int32) -> ConsumerEvent {
     if !handle.box.rebalances.isEmpty { return handle.box.rebalances.removeFirst() }
     // SAFETY: the client lives as long as `handle`; the message is ours until destroyed.
     if let message = unsafe rd_kafka_consumer_poll(handle.pointer, milliseconds) {
@@ -69,8 +69,8 @@ public enum ConsumerEvent: Hashable, Sendable {
 
   /// Takes on these partitions, whether the group gave them or they belong to those it gave, and starts fetching.
   /// Each has a queue of its own, cut off the common one before the assignment; in the order given.
-  public func assign(_ partitions: [PartitionOffset]) throws(KafkaError) -> [PartitionQueue] {
-    var queues: [PartitionQueue] = []
+  public func assign(_ partitions: [PartitionOffset]) throws(KafkaError) -> [any RecordQueue] {
+    var queues: [any RecordQueue] = []
     for item in partitions { queues.append(try PartitionQueue(item.partition, of: handle)) }
     let list = PartitionList(partitions)
     try check(unsafe rd_kafka_assign(handle.pointer, list.pointer), .consume)
@@ -93,7 +93,7 @@ public enum ConsumerEvent: Hashable, Sendable {
   public var isAssignmentLost: Bool { unsafe rd_kafka_assignment_lost(handle.pointer) != 0 }
 
   /// Generation and member id as of now, to go with the offsets of a unit that is sealed now.
-  public func groupMetadata() throws(KafkaError) -> GroupMetadata {
+  public func groupIdentity() throws(KafkaError) -> any GroupIdentity {
     // SAFETY: the library returns a new object or nil.
     guard let metadata = unsafe rd_kafka_consumer_group_metadata(handle.pointer) else {
       throw KafkaError(code: KafkaCode.state, call: .query, message: "the consumer has no group")
@@ -103,12 +103,20 @@ public enum ConsumerEvent: Hashable, Sendable {
 
   /// What the group has committed. Under read_committed this waits for pending transactions.
   public func committed(
-    _ partitions: [TopicPartition], timeoutMilliseconds: Int32 = 30_000
+    _ partitions: [TopicPartition], timeoutMilliseconds: Int32
   ) throws(KafkaError) -> [CommittedOffset] {
     let list = PartitionList(partitions.map { PartitionOffset($0, offset: Int64(RD_KAFKA_OFFSET_INVALID)) })
     try check(unsafe rd_kafka_committed(handle.pointer, list.pointer, timeoutMilliseconds), .query)
     try check(list.firstError, .query)
     return list.committed
+  }
+
+  /// Commits outside of any transaction, and waits for the answer: for delivery that is at least once.
+  public func commit(_ offsets: [PartitionOffset]) throws(KafkaError) {
+    if offsets.isEmpty { return }
+    let list = PartitionList(offsets)
+    try check(unsafe rd_kafka_commit(handle.pointer, list.pointer, 0), .query)
+    try check(list.firstError, .query)
   }
 
   /// Offset after the last record taken; nil where none was.
@@ -120,7 +128,7 @@ public enum ConsumerEvent: Hashable, Sendable {
 
   /// First and end offset, asked of the broker; the end is the last stable offset.
   public func watermarks(
-    _ partition: TopicPartition, timeoutMilliseconds: Int32 = 10_000
+    _ partition: TopicPartition, timeoutMilliseconds: Int32
   ) throws(KafkaError) -> Watermarks {
     try handle.watermarks(partition, timeoutMilliseconds: timeoutMilliseconds)
   }
@@ -144,7 +152,7 @@ public enum ConsumerEvent: Hashable, Sendable {
   /// Leaves the group, at most `timeoutMilliseconds` long; whether it could leave in that time. Commit and write
   /// checkpoints before: revocations during the close are answered without asking anybody.
   @discardableResult
-  public func close(timeoutMilliseconds: Int32 = 10_000) -> Bool {
+  public func close(timeoutMilliseconds: Int32) -> Bool {
     if isClosed { return true }
     isClosed = true
     handle.box.isClosing = true
@@ -171,7 +179,7 @@ public enum ConsumerEvent: Hashable, Sendable {
 ///
 /// Threads:  immutable, so any.
 /// Invariant: the C object is only read after `init`.
-@safe public final class GroupMetadata: @unchecked Sendable {
+@safe public final class GroupMetadata: GroupIdentity, @unchecked Sendable {
   let pointer: OpaquePointer
   init(owning pointer: OpaquePointer) { unsafe self.pointer = unsafe pointer }
   deinit { unsafe rd_kafka_consumer_group_metadata_destroy(pointer) }

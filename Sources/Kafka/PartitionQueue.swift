@@ -9,7 +9,7 @@ import CRdKafka
 /// Threads:  one at a time, the consumer's own.
 /// Invariant: nothing changes after `init`, so handing the object between threads is safe; taking from two
 ///           threads would only lose the order.
-@safe public final class PartitionQueue: @unchecked Sendable {
+@safe public final class PartitionQueue: RecordQueue, @unchecked Sendable {
   public let partition: TopicPartition
   private let handle: ClientHandle
   private let queue: OpaquePointer
@@ -32,7 +32,7 @@ import CRdKafka
   deinit { unsafe rd_kafka_queue_destroy(queue) }
 
   /// Takes the next record, lending it to `body`; waits at most `timeoutMilliseconds` (0: does not wait).
-  public func next(timeoutMilliseconds: Int32 = 0, _ body: (borrowing Record) -> Void) -> Taken {
+  public func next(timeoutMilliseconds: Int32, _ body: (borrowing Record) -> Void) -> Taken {
     unsafe takeOne(queue, timeoutMilliseconds, handle, body)
   }
 

@@ -5,7 +5,7 @@ import Records
 ///
 /// Threads:  any; nothing changes after `init`, which is what makes it `Sendable`.
 /// Invariant: goes before the client, which `handle` keeps.
-@safe public final class ProducerTopic: @unchecked Sendable {
+@safe public final class ProducerTopic: OpenTopic, @unchecked Sendable {
   public let name: String
   /// As of opening. A topic that was widened since is opened again.
   public let partitionCount: Int32
@@ -42,7 +42,8 @@ extension ClientHandle {
   /// Errors:   an unknown partition is refused here: before 2.12.0 the library frees headers twice then.
   func produce(
     _ topic: ProducerTopic, partition: Int32?, key: UnsafeRawBufferPointer?,
-    value: UnsafeRawBufferPointer?, headers: RawSpan?, timestamp: Int64, queueFullMilliseconds: Int32
+    value: UnsafeRawBufferPointer?, headers: RawSpan?, timestamp: Int64, queueFullMilliseconds: Int32,
+    tracked: Bool = false
   ) throws(KafkaError) {
     precondition(topic.handle === self, "the topic was opened by another producer")
     if let partition, partition < 0 || partition >= topic.partitionCount {
@@ -51,7 +52,7 @@ extension ClientHandle {
         message: "no such partition topic=\(topic.name) partition=\(partition) count=\(topic.partitionCount)")
     }
     let list = try unsafe makeHeaders(headers)
-    var error = unsafe enqueue(topic, partition ?? -1, key, value, list, timestamp)
+    var error = unsafe enqueue(topic, partition ?? -1, key, value, list, timestamp, tracked)
     if unsafe error != nil {
       let deadline = Deadline(milliseconds: queueFullMilliseconds)
       while let failed = unsafe error, unsafe rd_kafka_error_code(failed) == RD_KAFKA_RESP_ERR__QUEUE_FULL,
@@ -59,7 +60,7 @@ extension ClientHandle {
       {
         unsafe rd_kafka_error_destroy(failed)
         poll(5)
-        unsafe error = unsafe enqueue(topic, partition ?? -1, key, value, list, timestamp)
+        unsafe error = unsafe enqueue(topic, partition ?? -1, key, value, list, timestamp, tracked)
       }
       if let failed = unsafe error {
         // SAFETY: on failure the headers are still ours.
@@ -71,11 +72,11 @@ extension ClientHandle {
 
   private func enqueue(
     _ topic: ProducerTopic, _ partition: Int32, _ key: UnsafeRawBufferPointer?,
-    _ value: UnsafeRawBufferPointer?, _ headers: OpaquePointer?, _ timestamp: Int64
+    _ value: UnsafeRawBufferPointer?, _ headers: OpaquePointer?, _ timestamp: Int64, _ tracked: Bool
   ) -> OpaquePointer? {
-    // SAFETY: seven arguments at most, all initialised before they are read; the library copies key and value
+    // SAFETY: eight arguments at most, all initialised before they are read; the library copies key and value
     // (`MSG_F_COPY`) and takes the headers only on success.
-    unsafe withUnsafeTemporaryAllocation(of: rd_kafka_vu_t.self, capacity: 7) { arguments in
+    unsafe withUnsafeTemporaryAllocation(of: rd_kafka_vu_t.self, capacity: 8) { arguments in
       unsafe arguments.initialize(repeating: rd_kafka_vu_t())
       unsafe arguments[0].vtype = RD_KAFKA_VTYPE_RKT
       unsafe arguments[0].u.rkt = topic.pointer
@@ -101,6 +102,11 @@ extension ClientHandle {
       if let headers = unsafe headers {
         unsafe arguments[count].vtype = RD_KAFKA_VTYPE_HEADERS
         unsafe arguments[count].u.headers = headers
+        count += 1
+      }
+      if tracked {
+        unsafe arguments[count].vtype = RD_KAFKA_VTYPE_OPAQUE
+        unsafe arguments[count].u.ptr = box.opaque
         count += 1
       }
       return unsafe rd_kafka_produceva(pointer, arguments.baseAddress, count)

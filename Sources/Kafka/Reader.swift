@@ -9,7 +9,7 @@ import CRdKafka
 /// Cost:     no allocation on our side a record.
 /// Threads:  one, save for `wake`.
 /// Invariant: the fields that change are touched by that thread alone.
-@safe public final class Reader: @unchecked Sendable {
+@safe public final class Reader: LogReader, @unchecked Sendable {
   public let topic: String
   let handle: ClientHandle
   private let queue: OpaquePointer
@@ -124,7 +124,7 @@ import CRdKafka
 
   /// Of any topic, by this reader's isolation.
   public func watermarks(
-    _ partition: TopicPartition, timeoutMilliseconds: Int32 = 10_000
+    _ partition: TopicPartition, timeoutMilliseconds: Int32
   ) throws(KafkaError) -> Watermarks {
     try handle.watermarks(partition, timeoutMilliseconds: timeoutMilliseconds)
   }

@@ -5,20 +5,50 @@ import Records
 ///
 /// Cost:     no copy; headers are parsed by the library on first use.
 @safe public struct Record: ~Copyable {
-  let message: UnsafeMutablePointer<rd_kafka_message_t>
+  /// The library's message; nil for a record lent from memory.
+  private let message: UnsafeMutablePointer<rd_kafka_message_t>?
+  /// Encoded headers of a record lent from memory.
+  private let headerBlock: UnsafeRawBufferPointer
+  public let partition: Int32
+  public let offset: Int64
+  /// Kafka timestamp in milliseconds; -1 where the broker keeps none.
+  public let timestamp: Int64
+  /// The payload for callers that work on pointers; not to be kept.
+  public let unsafeValue: UnsafeRawBufferPointer
+  public let unsafeKey: UnsafeRawBufferPointer
 
   init(borrowing message: UnsafeMutablePointer<rd_kafka_message_t>) {
     unsafe self.message = unsafe message
+    unsafe headerBlock = UnsafeRawBufferPointer(start: nil, count: 0)
+    partition = unsafe message.pointee.partition
+    offset = unsafe message.pointee.offset
+    timestamp = unsafe rd_kafka_message_timestamp(message, nil)
+    unsafe unsafeValue = UnsafeRawBufferPointer(start: message.pointee.payload, count: message.pointee.len)
+    unsafe unsafeKey = UnsafeRawBufferPointer(start: message.pointee.key, count: message.pointee.key_len)
   }
 
-  public var partition: Int32 { unsafe message.pointee.partition }
-  public var offset: Int64 { unsafe message.pointee.offset }
-  public var topic: String { unsafe String(cString: rd_kafka_topic_name(message.pointee.rkt)) }
-  /// Kafka timestamp in milliseconds; -1 where the broker keeps none.
-  public var timestamp: Int64 { unsafe rd_kafka_message_timestamp(message, nil) }
+  /// A record that lies in memory, for clients that are no broker's. A null address stands for no value or key;
+  /// `headers` is an encoded `HeaderBlock`. All of it must outlive the record.
+  public init(
+    partition: Int32, offset: Int64, timestamp: Int64, key: UnsafeRawBufferPointer, value: UnsafeRawBufferPointer,
+    headers: UnsafeRawBufferPointer
+  ) {
+    unsafe message = nil
+    unsafe headerBlock = unsafe headers
+    self.partition = partition
+    self.offset = offset
+    self.timestamp = timestamp
+    unsafe unsafeValue = unsafe value
+    unsafe unsafeKey = unsafe key
+  }
+
+  public var topic: String {
+    guard let message = unsafe message else { return "" }
+    return unsafe String(cString: rd_kafka_topic_name(message.pointee.rkt))
+  }
   /// A null value, which is a tombstone; an empty one is not.
-  public var isTombstone: Bool { unsafe message.pointee.payload == nil }
-  public var hasKey: Bool { unsafe message.pointee.key != nil }
+  public var isTombstone: Bool { unsafe unsafeValue.baseAddress == nil }
+  public var hasKey: Bool { unsafe unsafeKey.baseAddress != nil }
 
   /// The payload; empty for a tombstone.
   public var value: RawSpan {
@@ -43,16 +73,14 @@ import Records
     // SAFETY: copied while the message lives.
     unsafe Array(unsafeValue)
   }
-  /// As `value`, for callers that work on pointers; not to be kept.
-  public var unsafeValue: UnsafeRawBufferPointer {
-    unsafe UnsafeRawBufferPointer(start: message.pointee.payload, count: message.pointee.len)
-  }
-  public var unsafeKey: UnsafeRawBufferPointer {
-    unsafe UnsafeRawBufferPointer(start: message.pointee.key, count: message.pointee.key_len)
-  }
 
   /// Lends name and value of every header, in order.
   public func forEachHeader(_ body: (_ name: RawSpan, _ value: RawSpan?) -> Void) {
+    guard let message = unsafe message else {
+      // SAFETY: whoever lent the record keeps its headers through the call. Bytes that are no block end the walk.
+      _ = unsafe HeaderBlock.forEach(in: RawSpan(_unsafeBytes: headerBlock)) { body($0, $1) }
+      return
+    }
     var headers: OpaquePointer?
     // SAFETY: the headers belong to the message, which lives as long as `self`.
     guard unsafe rd_kafka_message_headers(message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR else { return }

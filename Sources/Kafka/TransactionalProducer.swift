@@ -12,7 +12,7 @@ import Synchronization
 /// Threads:  transactional calls on one thread at a time; `produce` may run on another between `begin` and
 ///           `commit`. The library itself is thread-safe.
 /// Invariant: `doubt` is atomic; nothing else of ours changes after `init`.
-@safe public final class TransactionalProducer: @unchecked Sendable {
+@safe public final class TransactionalProducer: TransactionalWriter, @unchecked Sendable {
   public let transactionalID: String
   let handle: ClientHandle
   private let settings: ProducerSettings
@@ -35,11 +35,11 @@ import Synchronization
   }
 
   /// Takes the id over from whoever had it. A time-out is retriable by the same call.
-  public func initTransactions(timeoutMilliseconds: Int32 = 30_000) throws(KafkaError) {
+  public func initTransactions(timeoutMilliseconds: Int32) throws(KafkaError) {
     try unsafe check(rd_kafka_init_transactions(handle.pointer, timeoutMilliseconds), .initTransactions)
   }
 
-  public func open(_ topic: String, timeoutMilliseconds: Int32 = 10_000) throws(KafkaError) -> ProducerTopic {
+  public func open(_ topic: String, timeoutMilliseconds: Int32) throws(KafkaError) -> any OpenTopic {
     try ProducerTopic(topic, of: handle, timeoutMilliseconds: timeoutMilliseconds)
   }
 
@@ -47,51 +47,50 @@ import Synchronization
   public func begin() throws(KafkaError) {
     handle.poll(0)
     _ = handle.takeFailures()
+    handle.box.tracked.withLock { $0.removeAll(keepingCapacity: true) }
     try unsafe check(rd_kafka_begin_transaction(handle.pointer), .begin)
   }
 
   /// Queues a record of the open transaction; the bytes are copied before it returns. `timestamp` 0: now.
   public func produce(
-    _ topic: ProducerTopic, partition: Int32, key: RawSpan?, value: RawSpan?, headers: RawSpan? = nil,
-    timestamp: Int64 = 0
+    _ topic: any OpenTopic, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+    headers: RawSpan? = nil, timestamp: Int64 = 0, tracked: Bool = false
   ) throws(KafkaError) {
-    try handle.produce(
-      topic, partition: partition, key: key, value: value, headers: headers, timestamp: timestamp,
-      queueFullMilliseconds: settings.queueFullMilliseconds)
-  }
-
-  /// As above, for callers that hold pointers.
-  public func produce(
-    _ topic: ProducerTopic, partition: Int32, key: UnsafeRawBufferPointer?,
-    value: UnsafeRawBufferPointer?, headers: RawSpan? = nil, timestamp: Int64 = 0
-  ) throws(KafkaError) {
+    guard let topic = topic as? ProducerTopic else {
+      throw KafkaError(code: KafkaCode.invalidArgument, call: .produce, message: "the topic was opened by another client")
+    }
     try unsafe handle.produce(
       topic, partition: partition, key: key, value: value, headers: headers, timestamp: timestamp,
-      queueFullMilliseconds: settings.queueFullMilliseconds)
+      queueFullMilliseconds: settings.queueFullMilliseconds, tracked: tracked)
   }
 
   /// As above, for callers that hold arrays.
   public func produce(
-    _ topic: ProducerTopic, partition: Int32, key: [UInt8]?, value: [UInt8],
-    headers: HeaderBlock = HeaderBlock(), timestamp: Int64 = 0
+    _ topic: any OpenTopic, partition: Int32, key: [UInt8]?, value: [UInt8]?,
+    headers: HeaderBlock, timestamp: Int64 = 0
   ) throws(KafkaError) {
-    // SAFETY: bytes have no padding.
-    if let key {
-      try unsafe produce(
-        topic, partition: partition, key: key.span.bytes, value: value.span.bytes,
-        headers: headers.bytes.span.bytes, timestamp: timestamp)
-    } else {
-      try unsafe produce(
-        topic, partition: partition, key: nil, value: value.span.bytes,
-        headers: headers.bytes.span.bytes, timestamp: timestamp)
+    guard let topic = topic as? ProducerTopic else {
+      throw KafkaError(code: KafkaCode.invalidArgument, call: .produce, message: "the topic was opened by another client")
     }
+    // SAFETY: bytes have no padding.
+    try unsafe handle.produce(
+      topic, partition: partition, key: key?.span.bytes, value: value?.span.bytes,
+      headers: headers.bytes.span.bytes, timestamp: timestamp, queueFullMilliseconds: settings.queueFullMilliseconds)
+  }
+
+  /// The newest tracked record of this partition number since `begin`; nil where none was delivered.
+  public func trackedOffset(partition: Int32) -> Int64? {
+    handle.box.tracked.withLock { $0[partition] }
   }
 
   /// Adds the offsets that the unit's input ends at. `group` is of when the unit was sealed.
   public func sendOffsets(
-    _ offsets: [PartitionOffset], _ group: GroupMetadata, timeoutMilliseconds: Int32 = 30_000
+    _ offsets: [PartitionOffset], _ group: any GroupIdentity, timeoutMilliseconds: Int32
   ) throws(KafkaError) {
     if offsets.isEmpty { return }
+    guard let group = group as? GroupMetadata else {
+      throw KafkaError(code: KafkaCode.invalidArgument, call: .sendOffsets, message: "the group is another client's")
+    }
     let list = PartitionList(offsets)
     let error = unsafe rd_kafka_send_offsets_to_transaction(
       handle.pointer, list.pointer, group.pointer, timeoutMilliseconds)
@@ -99,14 +98,14 @@ import Synchronization
   }
 
   /// Flushes and commits. -1 waits until the outcome is known, as the library insists on.
-  public func commit(timeoutMilliseconds: Int32 = -1) throws(KafkaError) {
+  public func commit(timeoutMilliseconds: Int32) throws(KafkaError) {
     try end(.commit) { () throws(KafkaError) in
       try unsafe check(rd_kafka_commit_transaction(handle.pointer, timeoutMilliseconds), .commit)
     }
   }
 
   /// Drops what was queued and aborts.
-  public func abort(timeoutMilliseconds: Int32 = -1) throws(KafkaError) {
+  public func abort(timeoutMilliseconds: Int32) throws(KafkaError) {
     try end(.abort) { () throws(KafkaError) in
       try unsafe check(rd_kafka_abort_transaction(handle.pointer, timeoutMilliseconds), .abort)
     }
@@ -120,7 +119,7 @@ import Synchronization
   public func takeFailures() -> (count: Int, first: KafkaError?) { handle.takeFailures() }
 
   /// Serves delivery reports and errors; to be called while a lane is idle.
-  public func poll(milliseconds: Int32 = 0) { handle.poll(milliseconds) }
+  public func poll(milliseconds: Int32) { handle.poll(milliseconds) }
 
   /// Drops everything queued or in flight, so that a fatal producer can be let go at once.
   public func purge() {

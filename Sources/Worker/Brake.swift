@@ -11,7 +11,7 @@ import Records
 /// Threads: the replica's.
 final class Brake {
   private let context: WorkerContext
-  private let reader: Reader
+  private let reader: any LogReader
   private var isStarted = false
   private var age = PinAge()
 

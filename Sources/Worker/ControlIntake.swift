@@ -10,10 +10,10 @@ final class ControlIntake {
   static let commandsPerStep = 16
 
   private let context: WorkerContext
-  private let queue: PartitionQueue
+  private let queue: any RecordQueue
   private var next: Int64?
 
-  init(context: WorkerContext, queue: PartitionQueue) {
+  init(context: WorkerContext, queue: any RecordQueue) {
     self.context = context
     self.queue = queue
   }

@@ -19,7 +19,7 @@ enum LaneEnd: Sendable {
 final class LanePartition {
   let engine: PartitionEngine
   /// In the order of the pipeline's inputs.
-  let queues: [PartitionQueue]
+  let queues: [any RecordQueue]
   /// Journal records to follow when it was assigned, for the progress shown.
   let followedTotal: Int
   /// A lower bound of the journal's offset after our last record: that after the last one at the assignment, and
@@ -30,7 +30,7 @@ final class LanePartition {
   /// Per input, when its end was reported last and nothing came since; nil otherwise.
   var endedAt: [UInt64?]
 
-  init(_ restored: RestoredPartition, queues: [PartitionQueue]) {
+  init(_ restored: RestoredPartition, queues: [any RecordQueue]) {
     engine = restored.engine
     self.queues = queues
     followedTotal = restored.engine.followedRemaining
@@ -57,11 +57,11 @@ final class Lane {
   let context: WorkerContext
   let plan: EnginePlan
   let progress: LaneProgress
-  let consumer: Consumer
+  let consumer: any GroupConsumer
   let sealed: Ring<SealedUnit>
   let free: Ring<CommitUnit>
   let committer: LaneCommitter
-  private let commitThread: NamedThread
+  private let commitThread: any RunningThread
   var partitions: [LanePartition] = []
   var control: ControlIntake?
   /// The unit being filled.
@@ -94,8 +94,8 @@ final class Lane {
       try context.makeConsumer(lane: progress.index)
     }
     self.consumer = consumer
-    sealed = Ring(capacity: Self.unitsInFlight)
-    free = Ring(capacity: Self.unitsInFlight + 1)
+    sealed = context.makeRing(capacity: Self.unitsInFlight)
+    free = context.makeRing(capacity: Self.unitsInFlight + 1)
     func makeUnit() -> CommitUnit { CommitUnit(
         examples: context.makeExampleBuilder(plan), inputCount: plan.inputs.count) }
     unit = makeUnit()
@@ -111,7 +111,7 @@ final class Lane {
     }
     self.committer = committer
     do throws(ThreadFailure) {
-      commitThread = try NamedThread("commit-\(progress.index)") { [committer] in committer.run() }
+      commitThread = try context.runtime.startThread("commit-\(progress.index)") { [committer] in committer.run() }
     } catch {
       throw .unrecoverable("no thread can be started: \(error)")
     }
@@ -311,7 +311,7 @@ final class Lane {
       checkpoints = partitions.compactMap { pendingCheckpoint($0) }
       lastCheckpoint = now
     }
-    let group = try kafka { () throws(KafkaError) in try consumer.groupMetadata() }
+    let group = try kafka { () throws(KafkaError) in try consumer.groupIdentity() }
     let sealedUnit = SealedUnit(
       unit: unit, group: group, controlNext: control?.takeNextOffset(), checkpoints: checkpoints,
       generation: generation, firstTakenNanoseconds: unitFirstTaken ?? now)

@@ -22,17 +22,17 @@ final class LaneCommitter: @unchecked Sendable {
 
   private let context: WorkerContext
   private let progress: LaneProgress
-  private let consumer: Consumer
+  private let consumer: any GroupConsumer
   private let role: String
   private let sealed: Ring<SealedUnit>
   private let free: Ring<CommitUnit>
-  private var producer: TransactionalProducer
+  private var producer: any TransactionalWriter
   private var topics: OutputTopics
   private let taken = Atomic<UInt64>(0)
   private let result = Mutex<LaneEnd?>(nil)
 
   init(
-    context: WorkerContext, progress: LaneProgress, consumer: Consumer, sealed: Ring<SealedUnit>,
+    context: WorkerContext, progress: LaneProgress, consumer: any GroupConsumer, sealed: Ring<SealedUnit>,
     free: Ring<CommitUnit>
   ) throws(KafkaError) {
     self.context = context
@@ -148,7 +148,7 @@ final class LaneCommitter: @unchecked Sendable {
         try produceWaiting { () throws(KafkaError) in
           try unsafe producer.produce(
             topic, partition: partition, key: key, value: value, headers: headers,
-            timestamp: max(record.timestamp, 0))
+            timestamp: max(record.timestamp, 0), tracked: record.destination == .journal)
         }
       }
     }
@@ -195,9 +195,9 @@ final class LaneCommitter: @unchecked Sendable {
 
 /// The topics a worker writes to, opened by one producer.
 struct OutputTopics {
-  private let predictions, deadLetters, learning, journal, acks: ProducerTopic
+  private let predictions, deadLetters, learning, journal, acks: any OpenTopic
 
-  init(_ settings: PipelineSettings, _ producer: TransactionalProducer) throws(KafkaError) {
+  init(_ settings: PipelineSettings, _ producer: any TransactionalWriter) throws(KafkaError) {
     predictions = try producer.open(settings.topics.predictions)
     deadLetters = try producer.open(settings.topics.deadLetters)
     learning = try producer.open(settings.topics.learning)
@@ -205,7 +205,7 @@ struct OutputTopics {
     acks = try producer.open(settings.topics.acks)
   }
 
-  subscript(destination: OutputRecord.Destination) -> ProducerTopic {
+  subscript(destination: OutputRecord.Destination) -> any OpenTopic {
     switch destination {
     case .predictions: predictions
     case .deadLetters: deadLetters

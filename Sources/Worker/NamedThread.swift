@@ -10,7 +10,7 @@ public struct ThreadFailure: Error, Hashable, Sendable {
 /// Swift's cooperative pool, which has one thread a core.
 ///
 /// Lifetime: runs `body` once. The owner joins it exactly once, from another thread, before letting go.
-public final class NamedThread: @unchecked Sendable {
+public final class NamedThread: RunningThread, @unchecked Sendable {
   // Invariant: `handle` and `joined` are touched only by the owner, which joins once (asserted).
   public let name: String
   private var handle: pthread_t

@@ -14,9 +14,12 @@ import Storage
 /// Threads: one a role.
 struct ProducerIncarnations: Sendable {
   private let directory: String
-  private let files = POSIXFiles()
+  private let files: any FileOperations
 
-  init(in directory: String) { self.directory = directory }
+  init(in directory: String, files: any FileOperations = POSIXFiles()) {
+    self.directory = directory
+    self.files = files
+  }
 
   private func path(_ role: String) -> String { "\(directory)/producer-\(role)" }
 

@@ -20,7 +20,7 @@ final class Replica {
 
   let context: WorkerContext
   private(set) var state = ModelState()
-  private let reader: Reader
+  private let reader: any LogReader
   private let brake: Brake
   private let outbox: ReplicaOutbox
   /// Whether the log was read to its end once.

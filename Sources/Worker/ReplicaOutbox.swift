@@ -13,8 +13,8 @@ final class ReplicaOutbox {
   static let attemptsMax = 5
   private let context: WorkerContext
   private static let role = "replica"
-  private var producer: TransactionalProducer
-  private var learning, acks, alerts: ProducerTopic
+  private var producer: any TransactionalWriter
+  private var learning, acks, alerts: any OpenTopic
   private var ackQueue: [CommandAck] = []
   private var alertQueue: [Alert] = []
   /// Versions to announce, oldest first.
@@ -125,18 +125,16 @@ final class ReplicaOutbox {
   }
 
   private func produceKeyed(
-    _ topic: ProducerTopic, key: [UInt8], _ value: [UInt8]
+    _ topic: any OpenTopic, key: [UInt8], _ value: [UInt8]
   ) throws(KafkaError) {
     let partition = Murmur2.partition(of: key, partitions: topic.partitionCount)
     try produce(topic, partition: partition, key: key, value)
   }
 
   private func produce(
-    _ topic: ProducerTopic, partition: Int32, key: [UInt8]? = nil, _ value: [UInt8]
+    _ topic: any OpenTopic, partition: Int32, key: [UInt8]? = nil, _ value: [UInt8]
   ) throws(KafkaError) {
-    // SAFETY: key and value are lent for the call, which copies them.
-    try unsafe producer.produce(
-      topic, partition: partition, key: key?.span.bytes, value: value.span.bytes)
+    try producer.produce(topic, partition: partition, key: key, value: value)
   }
 
   /// One transaction; after any failure the producer is in a state to begin the next, or it throws.

@@ -11,7 +11,7 @@ import Storage
 final class SealedUnit: @unchecked Sendable {
   let unit: CommitUnit
   /// Taken by the fold thread when the unit was sealed, so that a stale generation is refused.
-  let group: GroupMetadata
+  let group: any GroupIdentity
   /// Offset after the last command taken from `control`; nil where this unit took none.
   let controlNext: Int64?
   /// States to be written once the commit is known.
@@ -22,7 +22,7 @@ final class SealedUnit: @unchecked Sendable {
   let firstTakenNanoseconds: UInt64
 
   init(
-    unit: CommitUnit, group: GroupMetadata, controlNext: Int64?, checkpoints: [PendingCheckpoint],
+    unit: CommitUnit, group: any GroupIdentity, controlNext: Int64?, checkpoints: [PendingCheckpoint],
     generation: UInt64, firstTakenNanoseconds: UInt64
   ) {
     self.unit = unit

@@ -1,6 +1,5 @@
 import Engine
 import Features
-import Glibc
 import Kafka
 import Learning
 import Pipeline
@@ -26,7 +25,7 @@ public struct WorkerBuild: Sendable {
 public final class Worker: Sendable {
   let context: WorkerContext
   private let features: FeaturePlan
-  private let failure = Mutex<WorkerFailure?>(nil)
+  private let failed = Mutex<WorkerFailure?>(nil)
   private let plan = Mutex<EnginePlan?>(nil)
 
   /// Looks at cluster and disk; every fault of the cluster at once.
@@ -37,14 +36,11 @@ public final class Worker: Sendable {
     self.features = features
     let security = try ResolvedSecurity(settings.kafka, surroundings)
     let trust = try readTrustedKeys(settings.trustedKeyPaths, surroundings)
-    var client = security.clientSettings(
-      bootstrap: settings.kafka.bootstrap, clientID: "\(settings.name).check")
-    for warning in client.warnings { log.warning("client-library", warning) }
-    let (clusterID, existing) = try Self.cluster(&client)
-    let faults = topicFaults(settings, existing: existing)
-    guard faults.isEmpty else {
-      throw WorkerFailure.misconfigured(faults.joined(separator: "\n"))
-    }
+    let check = security.clientSettings(bootstrap: settings.kafka.bootstrap, clientID: "\(settings.name).check")
+    for warning in check.warnings { log.warning("client-library", warning) }
+    let clientLog = LogQueue()
+    let cluster = KafkaCluster(settings, security, log: clientLog)
+    let clusterID = try Self.checked(cluster, settings, clientLog)
     let store: CheckpointStore
     let blobs: BlobStore
     do {
@@ -55,26 +51,36 @@ public final class Worker: Sendable {
       throw WorkerFailure.storage("\(error)")
     }
     context = WorkerContext(
-      settings: settings, security: security, clusterID: clusterID, store: store, blobs: blobs,
-      trust: trust, metrics: WorkerMeter(settings, windowNames: features.windowNames, build), log: log,
-      untilEnd: untilEnd)
+      settings: settings, cluster: cluster, runtime: SystemRuntime(), clusterID: clusterID, clientLog: clientLog,
+      store: store, blobs: blobs, files: POSIXFiles(), trust: trust,
+      metrics: WorkerMeter(settings, windowNames: features.windowNames, build), log: log, untilEnd: untilEnd)
   }
 
-  /// The cluster's id and topics. Where no broker answers, the failure says what the client library met.
-  private static func cluster(
-    _ client: inout ClientSettings
-  ) throws(WorkerFailure) -> (id: String, topics: [TopicDescription]) {
-    let clientLog = LogQueue()
-    client.log = clientLog.sink
+  /// On a cluster, a system and a disk of the caller's.
+  init(context: WorkerContext, features: FeaturePlan) {
+    self.context = context
+    self.features = features
+  }
+
+  /// The cluster's id, once its topics were compared with the declaration. Where no broker answers, the failure says
+  /// what the client library met.
+  private static func checked(
+    _ cluster: KafkaCluster, _ settings: PipelineSettings, _ clientLog: LogQueue
+  ) throws(WorkerFailure) -> String {
+    let id: String
+    let existing: [TopicDescription]
     do throws(KafkaError) {
-      let admin = try Admin(client)
-      return (try admin.clusterID(timeoutMilliseconds: 5_000), try admin.topics())
+      id = try cluster.clusterID()
+      existing = try cluster.topics()
     } catch {
       guard error.action == .retrySameCall else { throw .kafka(error) }
       let met = clientLog.drain().lines.last { $0.level <= 4 }?.message
       throw .unreachable(
-        "no broker answers bootstrap=\(client.bootstrap) reason=\(met ?? error.description)")
+        "no broker answers bootstrap=\(settings.kafka.bootstrap) reason=\(met ?? error.description)")
     }
+    let faults = topicFaults(settings, existing: existing)
+    guard faults.isEmpty else { throw .misconfigured(faults.joined(separator: "\n")) }
+    return id
   }
 
   /// Runs until stopped; the process's exit code.
@@ -86,7 +92,7 @@ public final class Worker: Sendable {
         "cluster": context.clusterID, "lanes": "\(context.lanes.count)",
         "librdkafka": "\(LibraryVersion.current)",
       ]))
-    let threads: [NamedThread]
+    let threads: [any RunningThread]
     do {
       threads = try startThreads()
     } catch {
@@ -104,7 +110,7 @@ public final class Worker: Sendable {
     signals.exitOnNext()
     for thread in threads { thread.join() }
     context.drainClientLog()
-    if let failure = failure.withLock({ $0 }) {
+    if let failure {
       context.log.error("stopped", "stopped by a failure", LogFields(["error": "\(failure)"]))
       context.log.flush()
       return failure.exitCode
@@ -128,17 +134,21 @@ public final class Worker: Sendable {
   /// Asks the worker to drain and return from `run`.
   public func stop() { context.stop() }
 
+  /// Why it stopped by itself; nil where it was told to.
+  var failure: WorkerFailure? { failed.withLock { $0 } }
+
   private func fail(_ why: WorkerFailure) {
-    failure.withLock { $0 = $0 ?? why }
+    failed.withLock { $0 = $0 ?? why }
     context.stop()
   }
 
-  private func startThreads() throws(ThreadFailure) -> [NamedThread] {
-    var threads: [NamedThread] = []
+  /// Starts replica and lanes; the caller joins them once the worker stops.
+  func startThreads() throws(ThreadFailure) -> [any RunningThread] {
+    var threads: [any RunningThread] = []
     do throws(ThreadFailure) {
-      threads.append(try NamedThread("replica") { [self] in runReplica() })
+      threads.append(try context.runtime.startThread("replica") { [self] in runReplica() })
       for lane in context.lanes {
-        threads.append(try NamedThread("lane-\(lane.index)") { [self] in runLane(lane) })
+        threads.append(try context.runtime.startThread("lane-\(lane.index)") { [self] in runLane(lane) })
       }
     } catch {
       // Those that run are joined before they are let go.
@@ -171,7 +181,7 @@ public final class Worker: Sendable {
 
   /// Sessions one after the other: each makes its state again from the logs.
   private func runLane(_ progress: LaneProgress) {
-    while !context.isStopping, plan.withLock({ $0 }) == nil { Monotonic.pause(milliseconds: 10) }
+    while !context.isStopping, plan.withLock({ $0 }) == nil { context.runtime.pause(milliseconds: 10) }
     guard let plan = plan.withLock({ $0 }) else { return }
     var restarts = LaneRestarts()
     while !context.isStopping {
@@ -199,7 +209,7 @@ public final class Worker: Sendable {
             "rejoin", "dropping what is uncommitted and joining again",
             LogFields(["reason": reason, "lane": "\(progress.index)"]))
           progress.update { $0.phase = .starting }
-          Monotonic.pause(milliseconds: pause)
+          context.runtime.pause(milliseconds: pause)
         case .fail(let why): fail(why)
         }
       }

@@ -1,6 +1,5 @@
 import Checkpoints
 import Engine
-import Glibc
 import Kafka
 import Learning
 import Pipeline
@@ -10,7 +9,8 @@ import Synchronization
 
 /// What all threads of one worker share. Everything here is immutable or guards itself.
 final class WorkerContext: Sendable {
-  private static let initialisationsMax = 20
+  private static let initialisationsMax = 120
+  private static let initialisationMilliseconds: Int32 = 5_000
 
   let settings: PipelineSettings
   let clusterID: String
@@ -26,21 +26,24 @@ final class WorkerContext: Sendable {
   let lanes: [LaneProgress]
   /// The replica's last publication, for people; nil before the first.
   let model = Mutex<ModelSnapshot?>(nil)
-  private let security: ResolvedSecurity
-  private let clientLog = LogQueue()
+  private let cluster: any Cluster
+  let runtime: any Runtime
+  private let clientLog: LogQueue
   private let stopping = Atomic<Bool>(false)
 
   init(
-    settings: PipelineSettings, security: ResolvedSecurity, clusterID: String,
-    store: CheckpointStore, blobs: BlobStore, trust: [Ed25519.PublicKey], metrics: WorkerMeter, log: LogWriter, untilEnd: Bool
+    settings: PipelineSettings, cluster: any Cluster, runtime: any Runtime, clusterID: String, clientLog: LogQueue,
+    store: CheckpointStore, blobs: BlobStore, files: any FileOperations, trust: [Ed25519.PublicKey], metrics: WorkerMeter, log: LogWriter, untilEnd: Bool
   ) {
     self.untilEnd = untilEnd
 
     self.settings = settings
-    self.security = security
+    self.cluster = cluster
+    self.runtime = runtime
+    self.clientLog = clientLog
     self.clusterID = clusterID
     self.store = store
-    incarnations = ProducerIncarnations(in: settings.checkpoints.directory)
+    incarnations = ProducerIncarnations(in: settings.checkpoints.directory, files: files)
     self.blobs = blobs
     self.trust = trust
     self.metrics = metrics
@@ -52,41 +55,20 @@ final class WorkerContext: Sendable {
   func stop() { stopping.store(true, ordering: .releasing) }
 
   /// Milliseconds since 1970, for what people read.
-  func wallMilliseconds() -> Int64 {
-    var time = timespec()
-    // SAFETY: writes one struct; this clock always exists.
-    unsafe clock_gettime(CLOCK_REALTIME, &time)
-    return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec / 1_000_000)
-  }
+  func wallMilliseconds() -> Int64 { runtime.wallMilliseconds() }
 
   /// Monotonic nanoseconds; decides when units end and nothing else.
-  func now() -> UInt64 { Monotonic.nanoseconds() }
+  func now() -> UInt64 { runtime.now() }
+
+  func makeRing<Element>(capacity: Int) -> Ring<Element> { Ring(capacity: capacity, runtime.makeMonitor()) }
 
   // MARK: Clients
 
-  func clientSettings(_ role: String) -> ClientSettings {
-    var client = security.clientSettings(
-      bootstrap: settings.kafka.bootstrap,
-      clientID: Self.clientID("\(settings.name).\(settings.worker.instance).\(role)"))
-    client.log = clientLog.sink
-    return client
-  }
-
-  /// Longer ones crash old client libraries.
-  private static func clientID(_ text: String) -> String { String(text.prefix(64)) }
-
-  func makeConsumer(lane: Int) throws(KafkaError) -> Consumer {
-    try Consumer(
-      clientSettings("\(lane)"),
-      GroupSettings(
-        groupID: settings.name, instanceID: "\(settings.worker.instance)-\(lane)",
-        sessionMilliseconds: Int(settings.worker.sessionTimeoutMilliseconds),
-        heartbeatMilliseconds: Int(settings.worker.heartbeatMilliseconds)))
-  }
+  func makeConsumer(lane: Int) throws(KafkaError) -> any GroupConsumer { try cluster.makeConsumer(lane: lane) }
 
   /// A producer ready to begin, under an id that no transaction was aborted under. What its predecessor left open is
   /// ended first, and its epoch fences whatever of it is still under way.
-  func makeProducer(_ role: String) throws(KafkaError) -> TransactionalProducer {
+  func makeProducer(_ role: String) throws(KafkaError) -> any TransactionalWriter {
     let last = incarnations.last(role)
     if let last { _ = try makeProducer(role, last) }
     var number = last ?? 0
@@ -98,18 +80,16 @@ final class WorkerContext: Sendable {
     return try makeProducer(role, number)
   }
 
-  private func makeProducer(_ role: String, _ number: UInt64) throws(KafkaError) -> TransactionalProducer {
-    let producer = try TransactionalProducer(
-      clientSettings("producer"),
-      transactionalID: "\(settings.name)-\(settings.worker.instance)-\(role)-\(number)",
-      ProducerSettings(
-        transactionMilliseconds: Int(settings.delivery.transactionTimeoutMilliseconds)))
+  private func makeProducer(_ role: String, _ number: UInt64) throws(KafkaError) -> any TransactionalWriter {
+    let producer = try cluster.makeProducer(
+      transactionalID: "\(settings.name)-\(settings.worker.instance)-\(role)-\(number)")
     for attempt in 1... {
       do throws(KafkaError) {
-        try producer.initTransactions()
+        // Why in short turns: a stop is heard between two of them.
+        try producer.initTransactions(timeoutMilliseconds: Self.initialisationMilliseconds)
         break
       } catch {
-        guard error.action == .retrySameCall, attempt < Self.initialisationsMax else { throw error }
+        guard error.action == .retrySameCall, attempt < Self.initialisationsMax, !isStopping else { throw error }
       }
     }
     return producer
@@ -117,10 +97,9 @@ final class WorkerContext: Sendable {
 
   func makeReader(
     _ topic: String, isolation: FetchSettings.Isolation = .readCommitted
-  ) throws(KafkaError) -> Reader {
-    try Reader(
-      clientSettings("reader"), topic: topic, fetch: FetchSettings(isolation: isolation))
-  }
+  ) throws(KafkaError) -> any LogReader { try cluster.makeReader(topic, isolation: isolation) }
+
+  func topics() throws(KafkaError) -> [TopicDescription] { try cluster.topics() }
 
   /// True bounds of a log: asked by a read_uncommitted client, since another is told the last stable offset.
   func journalEnd(_ partition: TopicPartition) throws(KafkaError) -> Watermarks {
@@ -206,15 +185,4 @@ final class WorkerContext: Sendable {
         LogFields(["count": "\(dropped)"]))
     }
   }
-}
-
-/// The monotonic clock.
-enum Monotonic {
-  static func nanoseconds() -> UInt64 {
-    var time = timespec()
-    // SAFETY: writes one struct; this clock always exists.
-    unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-    return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
-  }
-  static func pause(milliseconds: UInt32) { usleep(milliseconds * 1_000) }
 }

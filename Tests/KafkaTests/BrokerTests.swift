@@ -133,7 +133,7 @@ struct BrokerTests {
           PartitionOffset(partitions[0], offset: offset, metadata: metadata),
           // A partition that the group did not give, but that the member reads.
           PartitionOffset(foreign, offset: 1),
-        ], consumer.groupMetadata())
+        ], consumer.groupIdentity())
     }
     try unit(7, "replay_from=3")
     try producer.commit()

@@ -109,7 +109,7 @@ struct MockClusterTests {
         case .endOfPartition(_, let offset): end = offset
         case .error(let error): throw error
         case .nothing:
-          #expect(consumer.poll() == .none)
+          #expect(consumer.poll(milliseconds: 0) == .none)
           consumer.wait(milliseconds: 1_000)
         }
       }
@@ -181,8 +181,8 @@ struct MockClusterTests {
   /// A producer with one record in an open transaction, and metadata of a real member.
   private struct Transaction {
     let producer: TransactionalProducer
-    let topic: ProducerTopic
-    let group: GroupMetadata
+    let topic: any OpenTopic
+    let group: any GroupIdentity
     let consumer: Consumer
     let settings: ClientSettings
 
@@ -190,7 +190,7 @@ struct MockClusterTests {
       try cluster.createTopic("events", partitions: 1)
       settings = ClientSettings(bootstrap: cluster.bootstrap, clientID: "test")
       consumer = try Consumer(settings, GroupSettings(groupID: "g"))
-      group = try consumer.groupMetadata()
+      group = try consumer.groupIdentity()
       producer = try TransactionalProducer(settings, transactionalID: "t")
       try producer.initTransactions()
       topic = try producer.open("events")
