@@ -77,12 +77,17 @@ let package = Package(
     suite("WorkerTests", ["Worker", "TestSupport"]),
     suite("ConsoleTests", ["Console"]),
     suite("MillraceTests", ["millrace"]),
-    // The whole worker on a real broker, and the checker that judges what it left behind.
+    // What a run has to leave in its topics, told from its inputs: judges real brokers and simulated ones.
+    .target(
+      name: "RunChecker",
+      dependencies: ["Records", "Features", "Learning", "Checkpoints", "Engine", "Pipeline"], path: "Tests/RunChecker",
+      swiftSettings: tests),
+    // The whole worker on a real broker.
     .testTarget(
       name: "IntegrationTests",
       dependencies: [
         "Records", "Features", "Learning", "Checkpoints", "Engine", "Pipeline", "Kafka", "Storage", "Worker",
-        "TestSupport",
+        "TestSupport", "RunChecker",
       ], exclude: ["Resources"], swiftSettings: tests),
   ],
   cxxLanguageStandard: .cxx17

@@ -1,6 +1,7 @@
 import Engine
 import Learning
 import Records
+@testable import RunChecker
 import Testing
 
 /// The checker against logs without fault, and against the same logs with one fault planted.

@@ -2,6 +2,7 @@ import Engine
 import Learning
 import Pipeline
 import Records
+@testable import RunChecker
 
 /// What a worker would leave behind, made without one: engines and a fold in this process, units cut at random.
 ///

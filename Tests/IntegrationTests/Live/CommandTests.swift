@@ -1,6 +1,7 @@
 import Foundation
 import Learning
 import Records
+@testable import RunChecker
 import Testing
 
 extension LiveTests {

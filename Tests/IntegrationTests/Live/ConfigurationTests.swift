@@ -1,4 +1,5 @@
 import Foundation
+@testable import RunChecker
 import Testing
 
 extension LiveTests {

@@ -1,6 +1,7 @@
 import Checkpoints
 import Foundation
 import Records
+@testable import RunChecker
 import Storage
 import Testing
 

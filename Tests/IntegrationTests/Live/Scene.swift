@@ -3,6 +3,7 @@ import Foundation
 import Kafka
 import Learning
 import Records
+@testable import RunChecker
 import Storage
 import TestSupport
 

@@ -6,8 +6,8 @@ import Records
 
 /// The tests' own pipeline under a name, loaded as the worker loads it.
 struct TestPipeline {
-  static let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
-    .appendingPathComponent("Resources/pipeline.yaml").path
+  static let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .appendingPathComponent("IntegrationTests/Resources/pipeline.yaml").path
   static let partitions: Int32 = 3
 
   let variables: [String: String]
