@@ -42,6 +42,13 @@ final class InputQueue {
       payload: payload, key: key, headers: headers, offset: offset, timestamp: timestamp)
   }
 
+  func clear() {
+    for batch in batches { batch.clear() }
+    cursor = 0
+    fillingIsSealed = false
+    isAtEnd = false
+  }
+
   func markAtEnd() { isAtEnd = true }
 
   /// Decodes what was appended, if it is a full batch or the merge has nothing else to read.

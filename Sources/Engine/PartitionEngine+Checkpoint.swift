@@ -8,8 +8,12 @@ import Records
 ///     engine   next offsets, largest event times and record counts, accounting, replay marks
 ///     windows  `PartitionFeatures`
 ///     waiting  `LabelJoin`
+///     journal-marks  where in the journal a replay from each mark begins; older files lack it
 extension PartitionEngine {
-  public static var checkpointSections: [String] { ["engine", "windows", "waiting"] }
+  public static var checkpointSections: [String] { stateSections + ["journal-marks"] }
+  /// Those that are a function of the logs alone. The marks' places are lower bounds: how far behind the truth they
+  /// lag depends on when commits were answered.
+  public static var stateSections: [String] { ["engine", "windows", "waiting"] }
 
   /// Adds the state to a checkpoint. Only at a unit's end: no event may wait unscored.
   public func encode(into checkpoint: inout CheckpointWriter) {
@@ -30,6 +34,9 @@ extension PartitionEngine {
     var waiting = ByteWriter()
     join.encode(into: &waiting)
     checkpoint.add("waiting", waiting.bytes)
+    var places = ByteWriter()
+    marks.encodeJournal(into: &places)
+    checkpoint.add("journal-marks", places.bytes, required: false)
   }
 
   /// Takes the state of a verified checkpoint; on a fault the engine must be thrown away.
@@ -55,5 +62,9 @@ extension PartitionEngine {
     var waiting = try checkpoint.reader("waiting")
     try join.restore(from: &waiting)
     try waiting.expectEnd()
+    guard checkpoint.sections.contains(where: { $0.name == "journal-marks" }) else { return }
+    var places = try checkpoint.reader("journal-marks")
+    try marks.restoreJournal(from: &places)
+    try places.expectEnd()
   }
 }

@@ -5,6 +5,8 @@ import Records
 /// Journal records that an engine still has to follow.
 struct FollowedJournal {
   var records: [JournalRecord] = []
+  /// Offset of each in its journal, -1 where nobody knows.
+  var places: [Int64] = []
   var first = 0
   /// Run of the first record that is being taken.
   var run = 0
@@ -31,6 +33,7 @@ struct FollowedJournal {
     scored = 0
     if first == records.count {
       records.removeAll()
+      places.removeAll()
       first = 0
     }
   }
@@ -45,7 +48,19 @@ extension PartitionEngine {
   public func follow(
     _ records: [JournalRecord], recompute: ((ModelVersion) -> ScorerSet?)? = nil
   ) {
-    following = FollowedJournal(records: records, recompute: recompute)
+    following = FollowedJournal(records: records, places: records.map { _ in -1 }, recompute: recompute)
+    skipCovered()
+  }
+
+  /// Lets the steps follow these records too, silently, after those given before. For a journal that is read in
+  /// pieces; `offset` is each record's own.
+  public func follow(more records: [(record: JournalRecord, offset: Int64)]) {
+    // Those behind are done with: without this a long journal would stay in memory whole.
+    following.records.removeFirst(following.first)
+    following.places.removeFirst(following.first)
+    following.first = 0
+    following.records += records.map(\.record)
+    following.places += records.map(\.offset)
     skipCovered()
   }
 
@@ -84,7 +99,7 @@ extension PartitionEngine {
         }
         marks.note(
           newest: eventTimesMax.max() ?? .min, oldest: eventTimesMax.min() ?? .min,
-          nextOffsets: nextOffsets)
+          nextOffsets: nextOffsets, journal: following.places[following.first] + 1)
         journal.clear()
         following.finishRecord()
         return following.isEmpty ? .followed : .budgetSpent
@@ -116,8 +131,11 @@ extension PartitionEngine {
   /// As `flush`, with the versions and scores of the journal.
   private func flushFollowed(into unit: CommitUnit) throws(EngineFault) {
     guard group.count > 0 else { return }
-    features.finish(group.features)
     let record = following.current
+    guard record.planDigest == plan.features.digest || following.recompute != nil else {
+      return forgetFollowed()
+    }
+    features.finish(group.features)
     let width = plan.contenderCount
     guard record.contenderCount == width,
       (following.scored + group.count) * width <= record.scores.count
@@ -138,6 +156,15 @@ extension PartitionEngine {
     }
     following.scored += group.count
     unit.scored += group.count
+    group.clear()
+  }
+
+  /// Events that an earlier plan scored: their rows had other columns, so that only the windows learn of them. As
+  /// predictions they expire here, and are counted.
+  private func forgetFollowed() {
+    for slot in 0..<group.count { join.abandon(slot: group.entries[slot]) }
+    accounting.predictionsExpired += UInt64(group.count)
+    following.scored += group.count
     group.clear()
   }
 

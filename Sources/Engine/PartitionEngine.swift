@@ -53,8 +53,9 @@ public final class PartitionEngine {
   /// Text of one prediction on its way into the unit.
   var prediction = JSONWriter(capacity: 1024)
 
-  /// A partition whose inputs begin at `start` with nothing known.
-  public init(plan: EnginePlan, partition: PartitionID, start: [Int64]) {
+  /// A partition whose inputs begin at `start` with nothing known; what its journal says of them stands at
+  /// `journalPlace` or behind.
+  public init(plan: EnginePlan, partition: PartitionID, start: [Int64], journalPlace: Int64 = 0) {
     precondition(start.count == plan.inputs.count)
     self.plan = plan
     self.partition = partition
@@ -67,7 +68,7 @@ public final class PartitionEngine {
     nextOffsets = start
     recordCounts = start.map { _ in 0 }
     eventTimesMax = start.map { _ in .min }
-    marks = ReplayMarks(start: start, spanMilliseconds: plan.replaySpanMilliseconds)
+    marks = ReplayMarks(start: start, journal: journalPlace, spanMilliseconds: plan.replaySpanMilliseconds)
     journal = JournalRecord(inputCount: start.count, contenderCount: plan.contenderCount)
   }
 
@@ -139,9 +140,9 @@ public final class PartitionEngine {
     return .budgetSpent
   }
 
-  /// Ends what this partition did in the unit: its journal record and its offsets.
-  /// False where it did nothing.
-  public func seal(into unit: CommitUnit) -> Bool {
+  /// Ends what this partition did in the unit: its journal record and its offsets. `journalPlace` is an offset of
+  /// the journal at or before that record. False where it did nothing.
+  public func seal(into unit: CommitUnit, journalPlace: Int64 = 0) -> Bool {
     precondition(group.count == 0 && following.isEmpty)
     guard !journal.isEmpty else { return false }
     let before = marks.replayFrom
@@ -149,6 +150,7 @@ public final class PartitionEngine {
     let oldest = eventTimesMax.min() ?? .min
     journal.nextOffsets = nextOffsets
     journal.replayFrom = before
+    journal.replayJournal = marks.replayJournal
     journal.planDigest = plan.features.digest
     var writer = ByteWriter(capacity: 256)
     journal.encode(into: &writer)
@@ -156,9 +158,20 @@ public final class PartitionEngine {
       .journal, partition: partition.value, key: nil, value: writer.bytes, timestamp: 0)
     unit.append(
       ConsumedRange(partition: partition, nextOffsets: nextOffsets, replayFrom: before))
-    marks.note(newest: newest, oldest: oldest, nextOffsets: nextOffsets)
+    marks.note(newest: newest, oldest: oldest, nextOffsets: nextOffsets, journal: journalPlace)
     journal.clear()
     return true
+  }
+
+  /// Names the offsets again without having done anything: those of topics that the group does not subscribe to
+  /// would expire otherwise.
+  public func reaffirm(into unit: CommitUnit) {
+    unit.append(ConsumedRange(partition: partition, nextOffsets: nextOffsets, replayFrom: marks.replayFrom))
+  }
+
+  /// Forgets what was fetched and not taken yet: it will be fetched again, from `consumedOffsets` on.
+  public func dropFetched() {
+    for queue in queues { queue.clear() }
   }
 
   // MARK: One record

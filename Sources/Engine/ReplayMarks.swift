@@ -11,23 +11,25 @@ struct ReplayMarks: Equatable, Sendable {
     /// Largest event time of any input before these offsets.
     var eventTime: Int64
     var nextOffsets: [Int64]
+    /// An offset of the journal at or before the record after these offsets.
+    var journal: Int64
   }
   private(set) var marks: [Mark]
   let spanMilliseconds: Int64
 
-  init(start: [Int64], spanMilliseconds: Int64) {
-    marks = [Mark(eventTime: .min, nextOffsets: start)]
+  init(start: [Int64], journal: Int64 = 0, spanMilliseconds: Int64) {
+    marks = [Mark(eventTime: .min, nextOffsets: start, journal: journal)]
     self.spanMilliseconds = spanMilliseconds
   }
 
   /// Notes a unit border. `newest` is the largest event time of any input, `oldest` the smallest
   /// of the inputs' largest event times: what has passed for all of them.
-  mutating func note(newest: Int64, oldest: Int64, nextOffsets: [Int64]) {
+  mutating func note(newest: Int64, oldest: Int64, nextOffsets: [Int64], journal: Int64) {
     guard newest > .min else { return }
     let step = max(spanMilliseconds / Int64(Self.markCountMax / 2), 1)
     let last = marks[marks.count - 1].eventTime
     if last == .min || newest.subtractingReportingOverflow(last).partialValue >= step {
-      marks.append(Mark(eventTime: newest, nextOffsets: nextOffsets))
+      marks.append(Mark(eventTime: newest, nextOffsets: nextOffsets, journal: journal))
     }
     let (cutoff, overflow) = oldest.subtractingReportingOverflow(spanMilliseconds)
     guard !overflow else { return }
@@ -43,6 +45,8 @@ struct ReplayMarks: Equatable, Sendable {
 
   /// Offsets from which a replay covers the span.
   var replayFrom: [Int64] { marks[0].nextOffsets }
+  /// Where in the journal such a replay begins.
+  var replayJournal: Int64 { marks[0].journal }
 
   func encode(into writer: inout ByteWriter) {
     writer.writeVarint(UInt64(marks.count))
@@ -60,8 +64,15 @@ struct ReplayMarks: Equatable, Sendable {
       let time = try reader.read(Int64.self, "mark time")
       var offsets: [Int64] = []
       for _ in 0..<inputs { offsets.append(try reader.read(Int64.self, "mark offset")) }
-      restored.append(Mark(eventTime: time, nextOffsets: offsets))
+      restored.append(Mark(eventTime: time, nextOffsets: offsets, journal: 0))
     }
     marks = restored
+  }
+
+  /// The marks' places in the journal: a section of their own, which older checkpoints lack.
+  func encodeJournal(into writer: inout ByteWriter) { for mark in marks { writer.write(mark.journal) } }
+
+  mutating func restoreJournal(from reader: inout ByteReader) throws(FormatError) {
+    for mark in marks.indices { marks[mark].journal = try reader.read(Int64.self, "mark journal") }
   }
 }

@@ -11,10 +11,11 @@ public enum JournalDisposition: UInt8, Sendable, CaseIterable {
 ///
 /// Layout, all lengths varints, integers little-endian:
 ///
-///     magic "MRJ1"                      4 bytes
+///     magic "MRJ2"                      4 bytes; "MRJ1" records lack the next but one line
 ///     plan digest                       32 bytes
 ///     inputs                            varint count, then per input
 ///       next offset, replay from        signed varints, the second as distance from the first
+///     replay journal                    signed varint
 ///     runs of the merge                 varint count, then per run
 ///       input                           u8
 ///       next offset                     signed varint, from the same input's previous run
@@ -48,6 +49,8 @@ public struct JournalRecord: Sendable, Equatable {
   public var nextOffsets: [Int64]
   /// Per input, from where a replay without a checkpoint has to start.
   public var replayFrom: [Int64]
+  /// Offset in this journal from which such a replay finds all records it has to follow; 0: from the start.
+  public var replayJournal: Int64 = 0
   public private(set) var runs: [Run] = []
   public private(set) var versions: [VersionRun] = []
   public private(set) var contenderCount: Int
@@ -111,7 +114,8 @@ public struct JournalRecord: Sendable, Equatable {
 
   // MARK: Bytes
 
-  static let magic: UInt32 = 0x314A_524D  // "MRJ1"
+  static let magic: UInt32 = 0x324A_524D  // "MRJ2"
+  static let magicFirst: UInt32 = 0x314A_524D  // "MRJ1"
 
   public func encode(into writer: inout ByteWriter) {
     let start = writer.count
@@ -122,6 +126,7 @@ public struct JournalRecord: Sendable, Equatable {
       writer.writeSignedVarint(next)
       writer.writeSignedVarint(next &- from)
     }
+    writer.writeSignedVarint(replayJournal)
     writer.writeVarint(UInt64(runs.count))
     var previous = Array(repeating: Int64(0), count: 256)
     for run in runs {
@@ -161,7 +166,8 @@ public struct JournalRecord: Sendable, Equatable {
       throw FormatError(.badChecksum, at: bytes.count - 4, field: "journal")
     }
     var reader = ByteReader(bytes.dropLast(4))
-    guard try reader.read(UInt32.self, "magic") == magic else {
+    let found = try reader.read(UInt32.self, "magic")
+    guard found == magic || found == magicFirst else {
       throw FormatError(.badMagic, at: 0, field: "journal")
     }
     guard let digest = Digest(bytes: try reader.readRaw(32, "plan digest")) else {
@@ -178,6 +184,7 @@ public struct JournalRecord: Sendable, Equatable {
       record.replayFrom[input] =
         record.nextOffsets[input] &- (try reader.readSignedVarint("replay from"))
     }
+    if found == magic { record.replayJournal = try reader.readSignedVarint("replay journal") }
     var previous = Array(repeating: Int64(0), count: 256)
     for _ in 0..<(try reader.readCount(itemBytes: 2, "runs")) {
       let input = try reader.read(UInt8.self, "run input")

@@ -254,7 +254,9 @@ final class Run {
   /// The whole state, as a checkpoint holds it.
   func sections() -> [String: [UInt8]] {
     var sections: [String: [UInt8]] = [:]
-    for section in checkpoint().sections { sections[section.name] = section.bytes }
+    for section in checkpoint().sections where PartitionEngine.stateSections.contains(section.name) {
+      sections[section.name] = section.bytes
+    }
     return sections
   }
 

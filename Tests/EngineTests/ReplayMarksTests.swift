@@ -26,6 +26,7 @@ func `no record within the span lies before the replay's start`(seed: UInt64) {
   var newest: [Int64] = [.min, .min]
   // (input, offset, event time) of every record.
   var records: [(Int, Int64, Int64)] = []
+  var borders: [[Int64]] = []
   for step in 0..<2_000 {
     let input = Int.random(in: 0...1, using: &random)
     let time = Int64(step) * 50 + Int64.random(in: -400...400, using: &random)
@@ -33,11 +34,14 @@ func `no record within the span lies before the replay's start`(seed: UInt64) {
     next[input] += 1
     newest[input] = max(newest[input], time)
     if step % 7 == 0 {
-      marks.note(newest: newest.max()!, oldest: newest.min()!, nextOffsets: next)
+      // The journal has a record a border, and the border's place is the one after it.
+      marks.note(newest: newest.max()!, oldest: newest.min()!, nextOffsets: next, journal: Int64(step / 7 + 1))
+      borders.append(next)
       #expect(marks.marks.count <= ReplayMarks.markCountMax)
       guard newest.min()! > .min else { continue }
       let cutoff = newest.min()! - span
       let from = marks.replayFrom
+      #expect(marks.replayJournal == 0 || borders[Int(marks.replayJournal) - 1] == from, "seed \(seed) step \(step)")
       for (input, offset, time) in records where time > cutoff {
         #expect(offset >= from[input], "seed \(seed) step \(step)")
       }
@@ -50,13 +54,17 @@ func `no record within the span lies before the replay's start`(seed: UInt64) {
 @Test func `marks survive a round trip and refuse what is cut short`() throws {
   var marks = ReplayMarks(start: [5, 6], spanMilliseconds: 100)
   for step in 1...50 {
-    marks.note(newest: Int64(step * 10), oldest: Int64(step * 9), nextOffsets: [Int64(step), Int64(step)])
+    marks.note(newest: Int64(step * 10), oldest: Int64(step * 9), nextOffsets: [Int64(step), Int64(step)], journal: Int64(3 * step))
   }
   var writer = ByteWriter()
   marks.encode(into: &writer)
   var restored = ReplayMarks(start: [0, 0], spanMilliseconds: 100)
   var reader = ByteReader(writer.bytes)
   try restored.restore(from: &reader, inputs: 2)
+  var places = ByteWriter()
+  marks.encodeJournal(into: &places)
+  var placeReader = ByteReader(places.bytes)
+  try restored.restoreJournal(from: &placeReader)
   #expect(restored == marks)
   for length in 0..<writer.bytes.count {
     var cut = ByteReader(Array(writer.bytes.prefix(length)))

@@ -17,6 +17,7 @@ struct JournalRecordTests {
     record.planDigest = Digest.of([1])
     record.nextOffsets = [1003, 70_000_000_000]
     record.replayFrom = [900, 69_999_999_000]
+    record.replayJournal = 77
     for step in [(0, 1001), (0, 1002), (1, 70_000_000_000), (0, 1003)] as [(UInt8, Int64)] {
       record.noteRun(input: step.0, nextOffset: step.1)
     }
@@ -37,9 +38,28 @@ struct JournalRecordTests {
 
   @Test func `the bytes of a known record do not change`() {
     let bytes = Self.encode(Self.record)
-    #expect(Array(bytes.prefix(4)) == Array("MRJ1".utf8))
-    #expect(bytes.count == 156)
-    #expect(Digest.of(bytes).description == "c9a7e59dce42d8fecbd945d7be1b5af07eb9e4da1f192269094ba93db7c4cc16")
+    #expect(Array(bytes.prefix(4)) == Array("MRJ2".utf8))
+    #expect(bytes.count == 158)
+    #expect(Digest.of(bytes).description == "bd31c6fcad7e57d3554f2df55b4c045c1c1ed6e969eb25a22ac9ac83d8c974d3")
+  }
+
+  @Test func `a record of the first format reads as before, its replay from the journal's start`() throws {
+    var writer = ByteWriter()
+    var plain = Self.record
+    plain.replayJournal = 0
+    plain.encode(into: &writer)
+    // The first format lacks one varint, behind digest, count and offsets, and has another magic.
+    var bytes = Array(writer.bytes.dropLast(4))
+    var reader = ByteReader(Array(bytes[36...]))
+    _ = try reader.readVarint("inputs")
+    for _ in 0..<4 { _ = try reader.readSignedVarint("offsets") }
+    #expect(bytes[36 + reader.position] == 0)
+    bytes.remove(at: 36 + reader.position)
+    bytes[3] = UInt8(ascii: "1")
+    var first = ByteWriter()
+    first.write(raw: bytes)
+    first.write(CRC32C.of(bytes))
+    #expect(try JournalRecord.decode(first.bytes) == plain)
   }
 
   @Test func `a record reads back as it was written, runs merged`() throws {
@@ -111,7 +131,7 @@ struct JournalRecordTests {
     }
     #expect(read > 0)
     var magic = body
-    magic[3] = 0x32
+    magic[3] = 0x33
     #expect(throws: FormatError(.badMagic, at: 0)) { try JournalRecord.decode(sealed(magic)) }
   }
 }

@@ -86,7 +86,7 @@ extension Checker {
   private mutating func compareState(_ engine: PartitionEngine, _ partition: Int) {
     guard let theirs = evidence.partitionStates[partition] else { return }
     let ours = engine.sections(plan: plan)
-    for name in PartitionEngine.checkpointSections where ours[name] != theirs[name] {
+    for name in PartitionEngine.stateSections where ours[name] != theirs[name] {
       let (a, b) = (ours[name] ?? [], theirs[name] ?? [])
       let first = zip(a, b).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? min(a.count, b.count)
       find(
