@@ -10,13 +10,18 @@ final class ControlIntake {
   static let commandsPerStep = 16
 
   private let context: WorkerContext
-  private let queue: any RecordQueue
+  private var queue: (any RecordQueue)?
   private var next: Int64?
+  /// Where the next command is fetched from.
+  private(set) var position: Int64
 
-  init(context: WorkerContext, queue: any RecordQueue) {
+  init(context: WorkerContext, position: Int64) {
     self.context = context
-    self.queue = queue
+    self.position = position
   }
+
+  /// To be told at every assignment.
+  func read(from queue: any RecordQueue) { self.queue = queue }
 
   /// Offset after the last command taken since the last call.
   func takeNextOffset() -> Int64? {
@@ -26,11 +31,13 @@ final class ControlIntake {
 
   /// Whether anything was taken.
   func take(into unit: CommitUnit) throws(WorkerFailure) -> Bool {
+    guard let queue else { return false }
     var taken = 0
     while taken < Self.commandsPerStep {
       let result = queue.next { record in
         accept(record, into: unit)
         next = record.offset + 1
+        position = record.offset + 1
       }
       switch result {
       case .record: taken += 1

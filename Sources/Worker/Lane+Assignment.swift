@@ -1,13 +1,26 @@
-import Checkpoints
-import Engine
 import Kafka
-import Pipeline
 import Records
-import Storage
+
+/// What the group gave and is not being read yet.
+struct PendingAssignment {
+  var partitions: [Int32] = []
+  var control = false
+  /// When the logs are asked again.
+  var nextTry: UInt64 = 0
+  /// How often they were asked in vain, and since when.
+  var failures = 0
+  var since: UInt64 = 0
+  var lastWords: UInt64 = 0
+
+  var isEmpty: Bool { partitions.isEmpty && !control }
+}
 
 extension Lane {
-  /// Takes on what the group gives: of each scored partition the same partition of every other input, and
-  /// the state that its logs and checkpoints lead to.
+  /// How long one question may take while other partitions are being served, and when there are none.
+  private static let questionMilliseconds: (serving: Int32, alone: Int32) = (100, 1_000)
+
+  /// Takes on what the group gives: of each scored partition the same partition of every other input. States that
+  /// nobody moved on since they were given back go on at once; for the others the logs are asked, beside the work.
   func take(_ given: [TopicPartition]) throws(WorkerFailure) {
     progress.update {
       $0.phase = .restoring
@@ -17,156 +30,163 @@ extension Lane {
     restoreBegan = context.now()
     let scoredTopic = plan.inputs[plan.scoredInput].topic
     let numbers = given.filter { $0.topic == scoredTopic }.map(\.partition).sorted()
-    var made: [RestoredPartition] = []
-    for number in numbers { made.append(try restorePartition(PartitionID(number))) }
-    var offsets: [PartitionOffset] = []
-    for partition in made {
-      for (input, offset) in partition.engine.consumedOffsets.enumerated() {
-        offsets.append(
-          PartitionOffset(
-            TopicPartition(plan.inputs[input].topic, partition.engine.partition.value),
-            offset: offset))
-      }
-    }
-    let controlTopic = context.settings.topics.control
-    let ownsControl = given.contains { $0.topic == controlTopic }
-    if ownsControl { offsets.append(try controlStart(TopicPartition(controlTopic, 0))) }
-    var queues = try kafka { () throws(KafkaError) in try consumer.assign(offsets) }
-    control = ownsControl ? ControlIntake(context: context, queue: queues.removeLast()) : nil
-    let width = plan.inputs.count
-    partitions = made.enumerated().map { index, restored in
-      LanePartition(
-        restored, queues: Array(queues[(index * width)..<((index + 1) * width)]))
-    }
+    let ownsControl = given.contains { $0.topic == context.settings.topics.control }
+    partitions = takeWarm(numbers)
+    control = nil
+    pending = PendingAssignment()
+    pending.partitions = numbers.filter { number in !partitions.contains { $0.number == number } }
+    pending.control = ownsControl
+    pending.since = context.now()
+    pending.lastWords = pending.since
     progress.ownsControl.store(ownsControl, ordering: .releasing)
-    noteProgress()
-    progress.isReady.store(true, ordering: .releasing)
-    progress.update { $0.phase = partitions.isEmpty && !ownsControl ? .waiting : .running }
+    let warm = partitions.count
+    // The group waits for this answer, also while it names nothing yet.
+    try reassign()
     context.log.info(
       "assigned", "assigned",
-      LogFields(["partitions": numbers.map(String.init).joined(separator: ","), "control": ownsControl ? "yes" : "no"]))
+      LogFields([
+        "partitions": numbers.map(String.init).joined(separator: ","), "warm": "\(warm)",
+        "control": ownsControl ? "yes" : "no",
+      ]))
   }
 
-  private func controlStart(_ control: TopicPartition) throws(WorkerFailure) -> PartitionOffset {
-    let committed = try kafka { () throws(KafkaError) in try consumer.committed([control]) }
-    let low = try kafka { () throws(KafkaError) in try consumer.watermarks(control).low }
-    return PartitionOffset(control, offset: max(committed[0].offset ?? low, low))
+  /// Gives everything back, committed, and keeps the states in case they come again.
+  func revoke() throws(WorkerFailure) {
+    try release(forcingCheckpoint: false, share: 3)
+    for partition in partitions where partition.restoring == nil {
+      context.warm.keep(partition, now: context.now())
+    }
+    partitions.removeAll()
+    control = nil
+    pending = PendingAssignment()
+    progress.ownsControl.store(false, ordering: .releasing)
+    progress.isReady.store(false, ordering: .releasing)
+    noteProgress()
+    try kafka { () throws(KafkaError) in try consumer.unassign() }
   }
 
-  /// One partition's state, as its committed offsets, journal and checkpoints have it.
-  ///
-  /// `attempts`: checkpoints that may still be set aside because their content does not restore.
-  private func restorePartition(
-    _ partition: PartitionID, attempts: Int = 3
-  ) throws(WorkerFailure) -> RestoredPartition {
-    let inputs = plan.inputs.map { TopicPartition($0.topic, partition.value) }
-    let committed = try kafka { () throws(KafkaError) in try consumer.committed(inputs) }
-    var lowest: [Int64] = []
-    var ends: [Int64] = []
-    for input in inputs {
-      let marks = try kafka { () throws(KafkaError) in try consumer.watermarks(input) }
-      lowest.append(marks.low)
-      ends.append(marks.high)
-    }
-    let journalPartition = TopicPartition(context.settings.topics.journal, partition.value)
-    let journalEnds = try kafka { () throws(KafkaError) in
-      try context.journalEnd(journalPartition)
-    }
-    let point = RestorePoint(
-      kind: .partition, fingerprint: context.fingerprint(plan: plan, partition: partition),
-      inputs: inputs.indices.map {
-        LogBounds(
-          topic: inputs[$0].topic, earliest: Offset(lowest[$0]),
-          committed: Offset(committed[$0].offset ?? ends[$0]))
-      },
-      log: LogBounds(
-        topic: journalPartition.topic, earliest: Offset(journalEnds.low),
-        committed: Offset(journalEnds.high)))
-    let restored: RestoredCheckpoint
-    do throws(StorageError) {
-      restored = try context.store.restore(
-        at: point, knownSections: PartitionEngine.checkpointSections)
+  /// The states among these that stand where the group's offsets stand.
+  private func takeWarm(_ numbers: [Int32]) -> [LanePartition] {
+    let warm = numbers.compactMap { context.warm.take($0) }
+      .filter { $0.engine.plan.features.digest == plan.features.digest && $0.engine.plan.contenderCount == plan.contenderCount }
+    guard !warm.isEmpty else { return [] }
+    let committed: [CommittedOffset]
+    do throws(KafkaError) {
+      committed = try consumer.committed(
+        warm.flatMap { inputs(of: $0.number) }, timeoutMilliseconds: Self.questionMilliseconds.alone)
     } catch {
-      throw .storage("\(error)")
+      // Nobody says that they stand right: they are made again like any other.
+      return []
     }
-    for refused in restored.refused {
-      context.log.warning(
-        "checkpoint-refused", "checkpoint refused",
-        LogFields(["name": "\(refused.name)", "reason": "\(refused.reason)"]))
+    let width = plan.inputs.count
+    return warm.enumerated().compactMap { index, partition in
+      let ours = partition.engine.consumedOffsets
+      let theirs = committed[(index * width)..<((index + 1) * width)].map(\.offset)
+      let agrees = zip(ours, theirs).allSatisfy { ours, theirs in
+        theirs == nil ? partition.engine.recordCounts.allSatisfy { $0 == 0 } : ours == theirs
+      }
+      return agrees ? partition : nil
     }
-    // One record before the checkpoint's place as well: it names the offsets the checkpoint stands at.
-    let journalStart = max(
-      (restored.checkpoint?.identity.logNext.value ?? 0) - 1, journalEnds.low)
-    let journal = try readJournal(journalPartition, from: journalStart, to: journalEnds.high)
-    let decision = decideStart(
-      StartFacts(
-        committed: committed.map(\.offset), lowest: lowest, start: lowest,
-        journalNext: journal.records.last?.nextOffsets,
-        journalReplayFrom: journal.records.last?.replayFrom,
-        checkpoint: restored.checkpoint?.identity.inputs.map(\.next.value)))
-    let engine: PartitionEngine
-    switch decision {
-    case .begin(let at):
-      engine = PartitionEngine(plan: plan, partition: partition, start: at)
-    case .resume(let from, let to, let useCheckpoint, let warning):
-      if let warning {
-        context.log.warning("restore-warning", "restore", LogFields(["reason": warning]))
+  }
+
+  func inputs(of partition: Int32) -> [TopicPartition] {
+    plan.inputs.map { TopicPartition($0.topic, partition) }
+  }
+
+  /// Asks the logs about what was given; whether something came of it. Never waits long: what is served goes on.
+  func resolvePending() throws(WorkerFailure) -> Bool {
+    let now = context.now()
+    guard !pending.isEmpty, now >= pending.nextTry else { return false }
+    // All at once; where that fails, each alone, so that one that waits for a transaction holds up no other.
+    let alone = pending.failures % 2 == 1 && !pending.partitions.isEmpty
+    let asked =
+      alone ? [pending.partitions[pending.failures / 2 % pending.partitions.count]] : pending.partitions
+    let asksControl = pending.control && !alone
+    let control = TopicPartition(context.settings.topics.control, 0)
+    do throws(WorkerFailure) {
+      let committed = try kafka { () throws(KafkaError) in
+        try consumer.committed(
+          asked.flatMap { inputs(of: $0) } + (asksControl ? [control] : []),
+          timeoutMilliseconds: partitions.isEmpty
+            ? Self.questionMilliseconds.alone : Self.questionMilliseconds.serving)
       }
-      engine = PartitionEngine(plan: plan, partition: partition, start: from)
-      if useCheckpoint, let checkpoint = restored.checkpoint {
-        do { try engine.restore(from: checkpoint) } catch {
-          guard attempts > 0 else { throw .storage("checkpoint does not restore: \(error)") }
-          context.setAside(checkpoint.identity, because: error)
-          return try restorePartition(partition, attempts: attempts - 1)
-        }
+      var made: [LanePartition] = []
+      let width = plan.inputs.count
+      for (index, number) in asked.enumerated() {
+        made.append(
+          try PartitionRestore(context: context, plan: plan, consumer: consumer, partition: PartitionID(number))
+            .run(committed: committed[(index * width)..<((index + 1) * width)].map(\.offset)))
       }
-      engine.follow(journal.records)
-      context.log.info(
-        "restoring", "restoring partition",
-        LogFields(["partition": "\(partition.value)", "checkpoint": useCheckpoint ? "yes" : "no", "from": "\(from)", "to": "\(to)", "journal_records": "\(engine.followedRemaining)"]))
-    case .refuse(let why):
+      if asksControl {
+        let low = try kafka { () throws(KafkaError) in try consumer.watermarks(control).low }
+        self.control = ControlIntake(
+          context: context, position: max(committed[committed.count - 1].offset ?? low, low))
+        pending.control = false
+      }
+      partitions += made
+      pending.partitions.removeAll { asked.contains($0) }
+      pending.failures = 0
+    } catch {
+      guard case .kafka(let cause) = error, cause.action == .retrySameCall else { throw error }
+      pending.failures += 1
+      pending.nextTry = context.now() + 100_000_000
+      if context.now() - pending.lastWords >= 10_000_000_000 {
+        pending.lastWords = context.now()
+        context.log.warning(
+          "assignment-waits", "what the group gave cannot be read yet; asked again",
+          LogFields([
+            "partitions": asked.map(String.init).joined(separator: ","),
+            "seconds": "\((pending.lastWords - pending.since) / 1_000_000_000)", "reason": "\(cause)",
+          ]))
+      }
+      return false
+    }
+    try reassign()
+    return true
+  }
+
+  /// Tells the client what to read: everything that is held, each from where its state stands.
+  private func reassign() throws(WorkerFailure) {
+    partitions.sort { $0.number < $1.number }
+    var offsets: [PartitionOffset] = []
+    for partition in partitions {
+      partition.engine.dropFetched()
+      for (input, offset) in zip(inputs(of: partition.number), partition.engine.consumedOffsets) {
+        offsets.append(PartitionOffset(input, offset: offset))
+      }
+    }
+    if let control {
+      offsets.append(PartitionOffset(TopicPartition(context.settings.topics.control, 0), offset: control.position))
+    }
+    var queues = try kafka { () throws(KafkaError) in try consumer.assign(offsets) }
+    if let control { control.read(from: queues.removeLast()) }
+    let width = plan.inputs.count
+    for (index, partition) in partitions.enumerated() {
+      partition.queues = Array(queues[(index * width)..<((index + 1) * width)])
+      partition.endedAt = partition.queues.map { _ in nil }
+    }
+    noteProgress()
+    if pending.isEmpty { progress.isReady.store(true, ordering: .releasing) }
+  }
+
+  /// Gives the engine the next piece of the journal, or ends the restoring; whether anything came of it.
+  func followJournal(_ partition: LanePartition, _ restoring: LanePartition.Restoring) throws(WorkerFailure) -> Bool {
+    let engine = partition.engine
+    guard engine.followedRemaining < Self.journalRecordsAhead else { return false }
+    let records = try restoring.feed.pull(upTo: 2 * Self.journalRecordsAhead)
+    engine.follow(more: records)
+    guard restoring.feed.isFinished, engine.followedRemaining == 0 else { return !records.isEmpty }
+    for (input, target) in restoring.target.enumerated() where engine.consumedOffsets[input] < target {
       throw .unrecoverable(
-        "partition \(partition.value): \(why) journal_from=\(journalStart) journal_end=\(journalEnds.high)")
+        "partition \(partition.number): the journal ends before the committed offset topic=\(plan.inputs[input].topic) reached=\(engine.consumedOffsets[input]) committed=\(target)")
     }
-    return RestoredPartition(
-      engine: engine, journalNext: journal.next,
-      checkpointGeneration: restored.generationNext, checkpointParent: restored.checkpoint?.id)
+    partition.restoring = nil
+    context.log.info(
+      "partition-restored", "partition restored", LogFields(["partition": "\(partition.number)"]))
+    noteProgress()
+    return true
   }
 
-  /// Reads a journal partition to its true end, waiting for transactions that are still open.
-  private func readJournal(
-    _ partition: TopicPartition, from start: Int64, to end: Int64
-  ) throws(WorkerFailure) -> (records: [JournalRecord], next: Int64) {
-    guard start < end else { return ([], end) }
-    var records: [JournalRecord] = []
-    // Why not the end: only a marker may lie between, and a checkpoint that names a place after it would let
-    // the next start read none of the records that it must compare with the committed offsets.
-    var next = end
-    var fault: String?
-    try kafka { () throws(KafkaError) in
-      let reader = try context.makeReader(partition.topic)
-      try reader.start(partition: partition.partition, at: .offset(start))
-      try reader.read(partition: partition.partition, through: end, timeoutMilliseconds: 60_000) {
-        record in
-        guard record.offset < end, fault == nil else { return }
-        do throws(FormatError) {
-          records.append(try JournalRecord.decode(record.valueBytes))
-          next = record.offset + 1
-        } catch {
-          fault = "journal record at offset \(record.offset) cannot be read: \(error)"
-        }
-      }
-    }
-    if let fault { throw .unrecoverable(fault) }
-    return (records, next)
-  }
-}
-
-/// A partition's engine on its way into a lane.
-struct RestoredPartition {
-  var engine: PartitionEngine
-  /// Offset after the last record of its journal when it was restored.
-  var journalNext: Int64
-  var checkpointGeneration: UInt64
-  var checkpointParent: Digest?
+  /// Journal records that the engine has at hand while it follows.
+  private static let journalRecordsAhead = 32
 }

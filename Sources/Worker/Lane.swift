@@ -1,10 +1,8 @@
-import Checkpoints
 import Engine
 import Kafka
 import Learning
 import Pipeline
 import Records
-import Storage
 
 /// Why a lane's session ended.
 enum LaneEnd: Sendable {
@@ -13,32 +11,6 @@ enum LaneEnd: Sendable {
   /// What this lane held belongs to another now: begin anew.
   case rejoin(String)
   case failed(WorkerFailure)
-}
-
-/// One partition as a lane holds it: its state and the queues of its inputs.
-final class LanePartition {
-  let engine: PartitionEngine
-  /// In the order of the pipeline's inputs.
-  let queues: [any RecordQueue]
-  /// Journal records to follow when it was assigned, for the progress shown.
-  let followedTotal: Int
-  /// A lower bound of the journal's offset after our last record: that after the last one at the assignment, and
-  /// one for every record since. Markers make the truth larger, and a restart then reads a little more.
-  var journalNext: Int64
-  var checkpointGeneration: UInt64
-  var checkpointParent: Digest?
-  /// Per input, when its end was reported last and nothing came since; nil otherwise.
-  var endedAt: [UInt64?]
-
-  init(_ restored: RestoredPartition, queues: [any RecordQueue]) {
-    engine = restored.engine
-    self.queues = queues
-    followedTotal = restored.engine.followedRemaining
-    journalNext = restored.journalNext
-    checkpointGeneration = restored.checkpointGeneration
-    checkpointParent = restored.checkpointParent
-    endedAt = queues.map { _ in nil }
-  }
 }
 
 /// One member of the consumer group: takes records of its partitions, folds and scores them, and hands
@@ -64,6 +36,8 @@ final class Lane {
   private let commitThread: any RunningThread
   var partitions: [LanePartition] = []
   var control: ControlIntake?
+  /// What the group gave and whose place in the logs is not known yet.
+  var pending = PendingAssignment()
   /// The unit being filled.
   var unit: CommitUnit
   /// When the first record of the open unit was taken, monotonic nanoseconds; nil while it is empty.
@@ -71,6 +45,10 @@ final class Lane {
   /// Where followed records go: their outputs were published long ago.
   let silent: CommitUnit
   var lastCheckpoint: UInt64
+  /// Something was consumed since the last checkpoint.
+  var isDirty = false
+  /// When offsets were committed last.
+  var lastSeal: UInt64
   /// When the assignment came whose partitions are being restored.
   var restoreBegan: UInt64?
   var scorers: ScorerSet?
@@ -81,8 +59,8 @@ final class Lane {
   /// Which partition is stepped first.
   private var firstInTurn = 0
   private var headers = HeaderBlock()
-  private var errorBudget: ErrorBudget
-  private var lastNote: UInt64 = 0
+  var errorBudget: ErrorBudget
+  var lastNote: UInt64 = 0
   /// How long an input at its end is still waited for, nanoseconds.
   private let alignWait: UInt64
 
@@ -102,6 +80,7 @@ final class Lane {
     silent = makeUnit()
     for _ in 0..<Self.unitsInFlight { _ = free.push(makeUnit()) }
     lastCheckpoint = context.now()
+    lastSeal = lastCheckpoint
     errorBudget = ErrorBudget(context.settings.errors)
     alignWait = UInt64(context.settings.alignWaitMilliseconds) * 1_000_000
     let (sealed, free) = (self.sealed, self.free)
@@ -125,6 +104,7 @@ final class Lane {
     } catch {
       end = .failed(error)
     }
+    if case .stopped = end {} else { committer.abandon() }
     sealed.close()
     commitThread.join()
     partitions.removeAll()
@@ -143,7 +123,7 @@ final class Lane {
     while true {
       if sealed.isClosed { return .rejoin("commit thread ended") }
       if context.isStopping || (context.untilEnd && isFinished) {
-        try release()
+        try release(forcingCheckpoint: true)
         return .stopped
       }
       switch consumer.poll(milliseconds: 0) {
@@ -151,8 +131,7 @@ final class Lane {
       case .assign(let given): try take(given)
       case .revoke(_, let lost):
         if lost { return .rejoin("assignment lost") }
-        try release()
-        try kafka { () throws(KafkaError) in try consumer.unassign() }
+        try revoke()
       case .error(let error):
         guard error.action == .retrySameCall else {
           if error.action == .rejoinGroup { return .rejoin("\(error)") }
@@ -163,10 +142,11 @@ final class Lane {
           LogFields(["error": error.description]))
       }
       adopt()
+      let resolved = try resolvePending()
       let progressed = try work()
       try sealIfDue()
       if context.now() - lastNote >= 500_000_000 { noteProgress() }
-      if !progressed { consumer.wait(milliseconds: waitMilliseconds) }
+      if !progressed && !resolved { consumer.wait(milliseconds: waitMilliseconds) }
     }
   }
 
@@ -186,7 +166,7 @@ final class Lane {
 
   /// Fetches and steps every partition once; false where nothing could be done.
   private var isFinished: Bool {
-    isIdle && unitFirstTaken == nil && !partitions.isEmpty
+    isIdle && unitFirstTaken == nil && !partitions.isEmpty && pending.isEmpty
   }
 
   private func work() throws(WorkerFailure) -> Bool {
@@ -197,30 +177,38 @@ final class Lane {
     firstInTurn = partitions.isEmpty ? 0 : (firstInTurn + 1) % partitions.count
     for turn in partitions.indices {
       let partition = partitions[(firstInTurn + turn) % partitions.count]
-      let fetched = try fetch(partition)
-      let engine = partition.engine
-      let following = engine.followedRemaining > 0
-      let target = following ? silent : unit
-      if following { silent.clear() }
+      var moved = try fetch(partition)
+      let restoring = partition.restoring
+      if let restoring { moved = try followJournal(partition, restoring) || moved }
+      let target = restoring == nil ? unit : silent
+      // Nothing to follow yet: a step would run live.
+      if restoring != nil {
+        isIdle = false
+        guard partition.engine.followedRemaining > 0 else {
+          progressed = progressed || moved
+          continue
+        }
+        silent.clear()
+      }
       let before = target.consumed
       let budget =
-        following
-        ? Self.stepRecords
-        : min(before + Self.stepRecords, context.settings.delivery.transactionRecords)
+        restoring == nil
+        ? min(before + Self.stepRecords, context.settings.delivery.transactionRecords)
+        : Self.stepRecords
       do throws(EngineFault) {
-        let outcome = try engine.step(into: target, scorers: scorers, budget: budget)
+        let outcome = try partition.engine.step(into: target, scorers: scorers, budget: budget)
         if outcome != .idle { isIdle = false }
-        if outcome == .followed {
-          context.log.info(
-            "partition-restored", "partition restored",
-            LogFields(["partition": "\(engine.partition.value)", "journal_records": "\(partition.followedTotal)"]))
-        }
+        // A piece of the journal is done: the next one may be there.
+        if outcome == .followed { moved = true }
       } catch {
-        throw .unrecoverable("partition \(engine.partition.value): \(error)")
+        throw .unrecoverable("partition \(partition.number): \(error)")
       }
       let taken = target.consumed > before
-      if taken && !following && unitFirstTaken == nil { unitFirstTaken = context.now() }
-      progressed = progressed || taken || fetched
+      if taken && restoring == nil {
+        isDirty = true
+        if unitFirstTaken == nil { unitFirstTaken = context.now() }
+      }
+      progressed = progressed || taken || moved
     }
     if let control, try control.take(into: unit) {
       progressed = true
@@ -274,101 +262,16 @@ final class Lane {
   }
 
   private var waitMilliseconds: Int32 {
+    if !pending.isEmpty { return 10 }
     guard let first = unitFirstTaken else { return 50 }
     let interval = UInt64(context.settings.delivery.transactionIntervalMilliseconds) * 1_000_000
     let elapsed = context.now() - first
     return elapsed >= interval ? 0 : Int32((interval - elapsed) / 1_000_000 + 1)
   }
 
-  // MARK: Units
-
-  private func sealIfDue() throws(WorkerFailure) {
-    guard let first = unitFirstTaken else { return }
-    let delivery = context.settings.delivery
-    let due =
-      unit.consumed >= delivery.transactionRecords || unit.isFull
-      || context.now() - first >= UInt64(delivery.transactionIntervalMilliseconds) * 1_000_000
-    guard due else { return }
-    let rejected = unit.rejections.reduce(0) { $0 + $1.count }
-    try seal(forcingCheckpoint: false)
-    guard errorBudget.isExceeded(adding: rejected, now: context.now()) else { return }
-    // What was taken is committed first: the dead letters say what was wrong with it.
-    _ = drain()
-    throw .beyondTolerance(
-      "more than \(context.settings.errors.records) dead letters within \(context.settings.errors.perMilliseconds) ms; the dead-letter topic says why")
-  }
-
-  /// Ends the open unit and hands it to the commit thread; waits where three are in flight already.
-  func seal(forcingCheckpoint: Bool) throws(WorkerFailure) {
-    for partition in partitions where partition.engine.followedRemaining == 0 {
-      if partition.engine.seal(into: unit) { partition.journalNext += 1 }
-    }
-    unit.sealExamples()
-    let now = context.now()
-    let every = UInt64(context.settings.checkpoints.everyMilliseconds) * 1_000_000
-    var checkpoints: [PendingCheckpoint] = []
-    if forcingCheckpoint || now - lastCheckpoint >= every {
-      checkpoints = partitions.compactMap { pendingCheckpoint($0) }
-      lastCheckpoint = now
-    }
-    let group = try kafka { () throws(KafkaError) in try consumer.groupIdentity() }
-    let sealedUnit = SealedUnit(
-      unit: unit, group: group, controlNext: control?.takeNextOffset(), checkpoints: checkpoints,
-      generation: generation, firstTakenNanoseconds: unitFirstTaken ?? now)
-    noteProgress()
-    guard sealed.push(sealedUnit) else { throw .superseded("commit thread ended") }
-    sealedCount += 1
-    guard let next = free.pop() else { throw .superseded("commit thread ended") }
-    next.clear()
-    unit = next
-    unitFirstTaken = nil
-  }
-
-  /// Waits until everything sealed is committed; false if that will not come.
-  private func drain() -> Bool {
-    // Every unit but the open one comes back through `free` once it is committed.
-    var units: [CommitUnit] = []
-    for _ in 0..<Self.unitsInFlight {
-      guard let unit = free.pop() else { return false }
-      units.append(unit)
-    }
-    for unit in units { _ = free.push(unit) }
-    return true
-  }
-
-  private func pendingCheckpoint(_ partition: LanePartition) -> PendingCheckpoint? {
-    guard partition.engine.followedRemaining == 0 else { return nil }
-    var writer = CheckpointWriter(
-      CheckpointIdentity(
-        kind: .partition,
-        fingerprint: context.fingerprint(plan: plan, partition: partition.engine.partition),
-        inputs: partition.engine.consumedOffsets.enumerated().map {
-          InputPosition(topic: plan.inputs[$0.offset].topic, next: Offset($0.element))
-        },
-        logNext: Offset(partition.journalNext), generation: partition.checkpointGeneration,
-        parent: partition.checkpointParent))
-    partition.checkpointGeneration += 1
-    partition.engine.encode(into: &writer)
-    let (bytes, id) = writer.encode()
-    partition.checkpointParent = id
-    return PendingCheckpoint(name: CheckpointName(writer.identity), bytes: bytes)
-  }
-
-  /// Commits all that was taken and writes the state, so that the partitions can be let go.
-  private func release() throws(WorkerFailure) {
-    progress.update { $0.phase = .draining }
-    if !partitions.isEmpty || unitFirstTaken != nil {
-      try seal(forcingCheckpoint: true)
-      guard drain() else { throw .superseded("commit thread ended") }
-    }
-    partitions.removeAll()
-    control = nil
-    progress.ownsControl.store(false, ordering: .releasing)
-    noteProgress()
-  }
-
   func noteProgress() {
     lastNote = context.now()
+    context.warm.expire(now: lastNote)
     let partitions = self.partitions.map { partition in
       let engine = partition.engine
       let counters = engine.windowCounters
@@ -381,15 +284,21 @@ final class Lane {
         ends: plan.inputs.map { consumer.knownEnd(TopicPartition($0.topic, engine.partition.value)) },
         eventTimes: plan.inputs.indices.map { engine.newestEventTime(input: $0) },
         records: engine.recordCounts,
-        restoreRemaining: engine.followedRemaining)
+        restoreRemaining: partition.restoreRemaining)
     }
-    if let began = restoreBegan, !partitions.contains(where: { $0.restoreRemaining > 0 }) {
+    if let began = restoreBegan, pending.isEmpty, !partitions.contains(where: { $0.restoreRemaining > 0 }) {
       context.metrics.restored(nanoseconds: context.now() - began)
       restoreBegan = nil
     }
     progress.update { snapshot in
       snapshot.partitions = partitions
-      if snapshot.phase != .draining { snapshot.phase = .running }
+      guard snapshot.phase != .draining else { return }
+      snapshot.phase = phase
     }
+  }
+
+  private var phase: LaneSnapshot.Phase {
+    if !pending.isEmpty || partitions.contains(where: { $0.restoring != nil }) { return .restoring }
+    return partitions.isEmpty && control == nil ? .waiting : .running
   }
 }

@@ -18,7 +18,10 @@ import Synchronization
 /// Invariant: `producer` and `topics` are touched by the commit thread alone once `run` began.
 final class LaneCommitter: @unchecked Sendable {
   static let attemptsMax = 5
-  static let retriesMax = 20
+  static let retriesMax = 60
+  /// How long one call waits for the broker before it looks whether anybody still waits for it. It resumes when it is
+  /// called again.
+  static let callMilliseconds: Int32 = 5_000
 
   private let context: WorkerContext
   private let progress: LaneProgress
@@ -29,6 +32,9 @@ final class LaneCommitter: @unchecked Sendable {
   private var producer: any TransactionalWriter
   private var topics: OutputTopics
   private let taken = Atomic<UInt64>(0)
+  private let abandoned = Atomic<Bool>(false)
+  /// Fencings since the last commit: the first may be the broker's own time-out, the second is another owner's doing.
+  private var fencings = 0
   private let result = Mutex<LaneEnd?>(nil)
 
   init(
@@ -47,6 +53,8 @@ final class LaneCommitter: @unchecked Sendable {
 
   /// Why the thread ended by itself; nil where it was told to.
   var end: LaneEnd? { result.withLock { $0 } }
+  /// Gives up what is not committed at the next time-out: nobody waits for it any more.
+  func abandon() { abandoned.store(true, ordering: .releasing) }
   /// Units committed so far.
   var committedCount: UInt64 { taken.load(ordering: .acquiring) }
 
@@ -77,7 +85,15 @@ final class LaneCommitter: @unchecked Sendable {
       $0.recordsConsumed += UInt64(sealed.unit.consumed)
     }
     context.metrics.committed(sealed, now: context.now())
-    for pending in sealed.checkpoints { context.write(pending) }
+    for journal in sealed.journals {
+      if let offset = producer.trackedOffset(partition: journal.partition) {
+        journal.chain.journalNext.store(offset + 1, ordering: .releasing)
+      }
+    }
+    for pending in sealed.checkpoints {
+      let (name, bytes) = pending.chain.encode(pending.writer)
+      context.write(name, bytes)
+    }
   }
 
   // MARK: One unit
@@ -89,10 +105,17 @@ final class LaneCommitter: @unchecked Sendable {
       attempts += 1
       do throws(KafkaError) {
         if producer.isInDoubt { try recreate() }
+        if sealed.isEmpty { return nil }
         try send(sealed)
-        try retrying { () throws(KafkaError) in try producer.commit() }
+        try retrying { () throws(KafkaError) in
+          try producer.commit(timeoutMilliseconds: Self.callMilliseconds)
+        }
+        fencings = 0
         return nil
       } catch {
+        if abandoned.load(ordering: .acquiring) { return .rejoin("\(error)") }
+        if error.isFenced { fencings += 1 }
+        if fencings > 1 { return .failed(.kafka(error)) }
         context.metrics.transactionFailed("aborted")
         context.log.warning(
           "transaction-failed", "transaction failed",
@@ -112,12 +135,12 @@ final class LaneCommitter: @unchecked Sendable {
     do throws(KafkaError) {
       switch error.action {
       case .abortAndResend:
-        try retrying { () throws(KafkaError) in try producer.abort() }
+        try retrying { () throws(KafkaError) in try producer.abort(timeoutMilliseconds: Self.callMilliseconds) }
         // Why a new one after every abort: see `ProducerIncarnations`.
         try recreate()
         return nil
       case .rejoinGroup:
-        try retrying { () throws(KafkaError) in try producer.abort() }
+        try retrying { () throws(KafkaError) in try producer.abort(timeoutMilliseconds: Self.callMilliseconds) }
         return .rejoin("\(error)")
       case .recreateProducer, .retrySameCall:
         try recreate()
@@ -153,7 +176,8 @@ final class LaneCommitter: @unchecked Sendable {
       }
     }
     try retrying { () throws(KafkaError) in
-      try producer.sendOffsets(context.offsets(of: sealed), sealed.group)
+      try producer.sendOffsets(
+        context.offsets(of: sealed), sealed.group, timeoutMilliseconds: Self.callMilliseconds)
     }
   }
 
@@ -161,7 +185,7 @@ final class LaneCommitter: @unchecked Sendable {
   private func produceWaiting(_ body: () throws(KafkaError) -> Void) throws(KafkaError) {
     while true {
       do throws(KafkaError) { return try body() } catch {
-        guard error.code == KafkaCode.queueFull else { throw error }
+        guard error.code == KafkaCode.queueFull, !abandoned.load(ordering: .acquiring) else { throw error }
         producer.poll(milliseconds: 10)
       }
     }
@@ -171,7 +195,9 @@ final class LaneCommitter: @unchecked Sendable {
   private func retrying(_ call: () throws(KafkaError) -> Void) throws(KafkaError) {
     for attempt in 1... {
       do throws(KafkaError) { return try call() } catch {
-        guard error.action == .retrySameCall, attempt < Self.retriesMax else { throw error }
+        guard error.action == .retrySameCall, attempt < Self.retriesMax,
+          !abandoned.load(ordering: .acquiring)
+        else { throw error }
       }
     }
   }

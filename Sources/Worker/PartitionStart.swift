@@ -11,6 +11,9 @@ struct StartFacts: Equatable, Sendable {
   /// What the journal's last record says: offsets after it, and from where a bare replay starts; nil: the journal is empty.
   var journalNext: [Int64]?
   var journalReplayFrom: [Int64]?
+  /// First offset that the journal still has, and from where such a replay reads it.
+  var journalLowest: Int64 = 0
+  var journalReplayPlace: Int64 = 0
   /// Offsets of the newest checkpoint that verifies and is not ahead of what was committed; nil: none.
   var checkpoint: [Int64]?
 }
@@ -65,6 +68,10 @@ func decideStart(_ facts: StartFacts) -> PartitionStart {
       }
     }
     return .resume(from: checkpoint, to: target, useCheckpoint: true, warning: warning)
+  }
+  guard facts.journalLowest <= facts.journalReplayPlace else {
+    return .refuse(
+      "journal records that the state needs are no longer kept and there is no checkpoint needed=\(facts.journalReplayPlace) lowest=\(facts.journalLowest)")
   }
   var from = replayFrom
   while from.count < target.count { from.append(target[from.count]) }

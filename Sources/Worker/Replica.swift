@@ -297,6 +297,6 @@ final class Replica {
     checkpointGeneration += 1
     checkpointParent = id
     checkpointedOffset = state.ledger.offset
-    context.write(PendingCheckpoint(name: CheckpointName(writer.identity), bytes: bytes))
+    context.write(CheckpointName(writer.identity), bytes)
   }
 }

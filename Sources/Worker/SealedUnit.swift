@@ -16,26 +16,32 @@ final class SealedUnit: @unchecked Sendable {
   let controlNext: Int64?
   /// States to be written once the commit is known.
   let checkpoints: [PendingCheckpoint]
+  /// Partitions that wrote a journal record in this unit.
+  let journals: [(partition: Int32, chain: CheckpointChain)]
   /// Scorer generation adopted last before the unit was sealed.
   let generation: UInt64
   /// When the first of its records was taken, monotonic nanoseconds.
   let firstTakenNanoseconds: UInt64
 
+  /// Nothing to publish and no offsets: only checkpoints of what is committed already.
+  var isEmpty: Bool { unit.records.isEmpty && unit.ranges.isEmpty && controlNext == nil }
+
   init(
     unit: CommitUnit, group: any GroupIdentity, controlNext: Int64?, checkpoints: [PendingCheckpoint],
-    generation: UInt64, firstTakenNanoseconds: UInt64
+    journals: [(partition: Int32, chain: CheckpointChain)], generation: UInt64, firstTakenNanoseconds: UInt64
   ) {
     self.unit = unit
     self.group = group
     self.controlNext = controlNext
     self.checkpoints = checkpoints
+    self.journals = journals
     self.generation = generation
     self.firstTakenNanoseconds = firstTakenNanoseconds
   }
 }
 
-/// A partition's state at the end of a unit, encoded, waiting for the commit that makes it true.
+/// A partition's state at the end of a unit, waiting for the commit that makes it true.
 struct PendingCheckpoint: Sendable {
-  var name: CheckpointName
-  var bytes: [UInt8]
+  var writer: CheckpointWriter
+  var chain: CheckpointChain
 }

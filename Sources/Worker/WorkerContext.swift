@@ -15,6 +15,7 @@ final class WorkerContext: Sendable {
   let settings: PipelineSettings
   let clusterID: String
   let hub = ScorerHub()
+  let warm = WarmPartitions()
   let store: CheckpointStore
   let blobs: BlobStore
   private let incarnations: ProducerIncarnations
@@ -138,21 +139,21 @@ final class WorkerContext: Sendable {
   }
 
   /// Writes a state that is committed by now. A failure is told and costs replay distance, never scoring.
-  func write(_ pending: PendingCheckpoint) {
+  func write(_ name: CheckpointName, _ bytes: [UInt8]) {
     let begun = now()
     do throws(StorageError) {
-      let file = try store.prepare(pending.name, pending.bytes)
+      let file = try store.prepare(name, bytes)
       try store.commit(file)
       try store.retain(
-        newest: settings.checkpoints.keep, of: pending.name.kind, pending.name.partition)
+        newest: settings.checkpoints.keep, of: name.kind, name.partition)
       metrics.checkpoint(
-        kind: pending.name.kind == .model ? "model" : "partition", bytes: pending.bytes.count,
+        kind: name.kind == .model ? "model" : "partition", bytes: bytes.count,
         nanoseconds: now() - begun, wallMilliseconds: wallMilliseconds())
     } catch {
       metrics.checkpointFailed()
       log.error(
         "checkpoint-failed", "checkpoint not written",
-        LogFields(["name": "\(pending.name)", "error": "\(error)"]))
+        LogFields(["name": "\(name)", "error": "\(error)"]))
     }
   }
 

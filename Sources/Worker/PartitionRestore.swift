@@ -1,0 +1,135 @@
+import Checkpoints
+import Engine
+import Kafka
+import Pipeline
+import Records
+import Storage
+
+/// Finds where one partition's state stands in its logs: the newest checkpoint that may be used, and the journal
+/// from there on.
+///
+/// Order:   the committed offsets first, then the true end of the journal, then its last record, which must name those
+///          offsets. What is committed later than the question is ours alone to commit.
+/// Errors:  a broker that does not answer in time is retriable; logs that do not fit together are not.
+struct PartitionRestore {
+  let context: WorkerContext
+  let plan: EnginePlan
+  let consumer: any GroupConsumer
+  let partition: PartitionID
+
+  private static let journalMilliseconds: Int32 = 5_000
+
+  /// `committed`: the group's offsets of the inputs. `attempts`: checkpoints that may still be set aside because their
+  /// content does not restore.
+  func run(committed: [Int64?], attempts: Int = 3) throws(WorkerFailure) -> LanePartition {
+    let inputs = plan.inputs.map { TopicPartition($0.topic, partition.value) }
+    var bounds: [Watermarks] = []
+    for input in inputs {
+      bounds.append(try kafka { () throws(KafkaError) in try consumer.watermarks(input) })
+    }
+    let journal = TopicPartition(context.settings.topics.journal, partition.value)
+    let ends = try kafka { () throws(KafkaError) in try context.journalEnd(journal) }
+    let last = try lastRecord(of: journal, ends)
+    let restored = try checkpoint(
+      RestorePoint(
+        kind: .partition, fingerprint: context.fingerprint(plan: plan, partition: partition),
+        inputs: inputs.indices.map {
+          LogBounds(
+            topic: inputs[$0].topic, earliest: Offset(bounds[$0].low),
+            committed: Offset(committed[$0] ?? bounds[$0].high))
+        },
+        log: LogBounds(topic: journal.topic, earliest: Offset(ends.low), committed: Offset(ends.high))))
+    let decision = decideStart(
+      StartFacts(
+        committed: committed, lowest: bounds.map(\.low), start: bounds.map(\.low),
+        journalNext: last?.nextOffsets, journalReplayFrom: last?.replayFrom,
+        journalLowest: ends.low, journalReplayPlace: last?.replayJournal ?? 0,
+        checkpoint: restored.checkpoint?.identity.inputs.map(\.next.value)))
+    switch decision {
+    case .begin(let at):
+      return LanePartition(
+        engine: PartitionEngine(plan: plan, partition: partition, start: at, journalPlace: ends.high),
+        chain: CheckpointChain(
+          journalNext: ends.high, generation: restored.generationNext, parent: restored.checkpoint?.id),
+        restoring: nil)
+    case .resume(let from, let to, let useCheckpoint, let warning):
+      if let warning {
+        context.log.warning(
+          "restore-warning", "restore", LogFields(["partition": "\(partition.value)", "reason": warning]))
+      }
+      let place = useCheckpoint ? restored.checkpoint?.identity.logNext.value ?? 0 : last?.replayJournal ?? 0
+      let engine = PartitionEngine(plan: plan, partition: partition, start: from, journalPlace: place)
+      if useCheckpoint, let checkpoint = restored.checkpoint {
+        do { try engine.restore(from: checkpoint) } catch {
+          guard attempts > 0 else { throw .storage("checkpoint does not restore: \(error)") }
+          context.setAside(checkpoint.identity, because: error)
+          return try run(committed: committed, attempts: attempts - 1)
+        }
+      }
+      let feed = try kafka { () throws(KafkaError) in
+        try JournalFeed(
+          context.makeReader(journal.topic), partition: partition.value, from: max(place, ends.low), to: ends.high)
+      }
+      context.log.info(
+        "restoring", "restoring partition",
+        LogFields([
+          "partition": "\(partition.value)", "checkpoint": useCheckpoint ? "yes" : "no", "from": "\(from)", "to": "\(to)",
+          "journal_from": "\(max(place, ends.low))", "journal_end": "\(ends.high)",
+        ]))
+      return LanePartition(
+        engine: engine,
+        chain: CheckpointChain(
+          journalNext: ends.high, generation: restored.generationNext, parent: restored.checkpoint?.id),
+        restoring: LanePartition.Restoring(feed: feed, target: to))
+    case .refuse(let why):
+      throw .unrecoverable(
+        "partition \(partition.value): \(why) journal_begin=\(ends.low) journal_end=\(ends.high)")
+    }
+  }
+
+  private func checkpoint(_ point: RestorePoint) throws(WorkerFailure) -> RestoredCheckpoint {
+    let restored: RestoredCheckpoint
+    do throws(StorageError) {
+      restored = try context.store.restore(at: point, knownSections: PartitionEngine.checkpointSections)
+    } catch {
+      throw .storage("\(error)")
+    }
+    for refused in restored.refused {
+      context.log.warning(
+        "checkpoint-refused", "checkpoint refused",
+        LogFields(["name": "\(refused.name)", "reason": "\(refused.reason)"]))
+    }
+    return restored
+  }
+
+  /// The journal's newest record; nil where it has none. Looks back in growing steps, since markers and aborted
+  /// records lie between.
+  private func lastRecord(of journal: TopicPartition, _ ends: Watermarks) throws(WorkerFailure) -> JournalRecord? {
+    var span: Int64 = 16
+    while true {
+      let start = max(ends.low, ends.high - span)
+      var bytes: [UInt8]?
+      var offset: Int64 = -1
+      if start < ends.high {
+        try kafka { () throws(KafkaError) in
+          let reader = try context.makeReader(journal.topic)
+          try reader.start(partition: journal.partition, at: .offset(start))
+          try reader.read(
+            partition: journal.partition, through: ends.high, timeoutMilliseconds: Self.journalMilliseconds
+          ) { record in
+            guard record.offset < ends.high else { return }
+            bytes = record.valueBytes
+            offset = record.offset
+          }
+        }
+      }
+      if let bytes {
+        do throws(FormatError) { return try JournalRecord.decode(bytes) } catch {
+          throw .unrecoverable("journal record at offset \(offset) cannot be read: \(error)")
+        }
+      }
+      if start == ends.low { return nil }
+      span = span.multipliedReportingOverflow(by: 16).partialValue
+    }
+  }
+}
