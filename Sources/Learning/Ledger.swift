@@ -6,7 +6,7 @@ public struct FoldCounters: Sendable, Equatable {
   public var malformed: UInt64 = 0
   /// Records before the charter, or under one that this build must not fold.
   public var unchartered: UInt64 = 0
-  /// Charters after the first.
+  /// Charter records after the first.
   public var chartersIgnored: UInt64 = 0
   public var blocks: UInt64 = 0
   public var applied: UInt64 = 0
@@ -22,7 +22,7 @@ public struct FoldCounters: Sendable, Equatable {
   /// Claims that differ from this fold.
   public var claimsDiffering: UInt64 = 0
   public var keptConfirmed: UInt64 = 0
-  /// `kept` records of versions that are confirmed already, or not listed.
+  /// `kept` records that came before, or of versions that are not listed.
   public var keptIgnored: UInt64 = 0
   public var switches: UInt64 = 0
   public init() {}
@@ -46,18 +46,31 @@ public struct FoldCounters: Sendable, Equatable {
   }
 }
 
-/// A version whose learned state is held.
+/// A version that is kept: tagged, at a switch, or every so many examples.
 public struct KeptEntry: Sendable, Equatable {
   public var version: ModelVersion
+  /// The learned state that this fold reached.
   public var digest: Digest
   /// Where the version came to be: its last block, the switch, or the charter.
   public var offset: Offset
   public var timestamp: EventTime
+  /// The record that kept it: who starts from here folds on behind it.
+  public var place: Offset
+  /// SHA-256 of the ledger there; zero for the charter's start, which needs none.
+  public var ledgerDigest: Digest = .zero
   public var tags: [String] = []
   /// Commands that tagged it and wait to be called applied.
   public var awaiting: [String] = []
-  /// A `kept` record with this digest stands in the log.
-  public var isStored = false
+  public internal(set) var agreement = Agreement()
+
+  /// What this fold says of the version.
+  public var ours: Agreement.Candidate { Agreement.Candidate(state: digest, ledger: ledgerDigest) }
+  /// A `kept` record stands in the log.
+  public var isStored: Bool { !agreement.stored.isEmpty || isConfirmed }
+  /// It may be returned to.
+  public var isConfirmed: Bool { agreement.confirmed != nil }
+  /// The learned state that a return to it brings back.
+  var target: Digest { agreement.confirmed?.state ?? digest }
 }
 
 /// What the fold knows beside the learned state. A rollback never rolls it back: else a used command would be valid again.
@@ -76,10 +89,12 @@ public struct Ledger: Sendable, Equatable {
   }
 
   public internal(set) var charter: Charter?
+  /// The lineage that the charter in force began; what was kept before it cannot be returned to.
+  public internal(set) var charterLineage = Lineage(1)
   public internal(set) var lineage = Lineage(0)
   public internal(set) var sequence = Sequence(0)
   public internal(set) var isFrozen = false
-  /// One for each rollback, in order.
+  /// One for each rollback, in order; a charter begins a lineage without one.
   public internal(set) var origins: [Origin] = []
   /// In the order of the log.
   public internal(set) var kept: [KeptEntry] = []
@@ -97,17 +112,23 @@ public struct Ledger: Sendable, Equatable {
 
   public func tagged(_ name: String) -> KeptEntry? { kept.first { $0.tags.contains(name) } }
 
+  /// Whether the charter in force made the version.
+  public func isPresent(_ entry: KeptEntry) -> Bool { entry.version.lineage >= charterLineage }
+
+  /// The newest version beyond doubt: what a fold may be made again from.
+  public var lastConfirmed: KeptEntry? { kept.last { $0.isConfirmed && isPresent($0) } }
+
   /// Drops what is beyond the newest `keep` untagged states. A state that several versions share counts once, so that
-  /// rollbacks do not push out what one could still return to; stored ones and those not stored count apart, so that
+  /// rollbacks do not push out what one could still return to; confirmed ones and others count apart, so that
   /// neither can a publisher that is away.
   mutating func prune(keep: Int) {
-    var stored = Set<Digest>()
+    var confirmed = Set<Digest>()
     var pending = Set<Digest>()
     for index in kept.indices.reversed() where kept[index].tags.isEmpty {
-      let digest = kept[index].digest
-      if kept[index].isStored {
-        if stored.count < keep { stored.insert(digest) }
-        if !stored.contains(digest) { kept.remove(at: index) }
+      let digest = kept[index].target
+      if kept[index].isConfirmed {
+        if confirmed.count < keep { confirmed.insert(digest) }
+        if !confirmed.contains(digest) { kept.remove(at: index) }
       } else {
         if pending.count < keep { pending.insert(digest) }
         if !pending.contains(digest) { kept.remove(at: index) }
@@ -124,13 +145,17 @@ public struct Ledger: Sendable, Equatable {
 
   // MARK: Checkpoint
 
-  // charter u8, if 1 its record (varint length, bytes); lineage u32; sequence u64; frozen u8;
+  // charter u8, if 1 its record (varint length, bytes) and lineage u32; lineage u32; sequence u64; frozen u8;
   // origins, kept entries, commands (varint count each); 16 counters (varint);
   // offset, version's offset, version's timestamp, last control offset (i64 each).
 
+  /// The ledger's digest of an entry kept by the last record is left out: it is that of these very bytes.
   func encode(into writer: inout ByteWriter) {
     writer.write(charter != nil)
-    if let charter { writer.write(sized: charter.record()) }
+    if let charter {
+      writer.write(sized: charter.record())
+      writer.write(charterLineage.value)
+    }
     writer.write(lineage.value)
     writer.write(sequence.value)
     writer.write(isFrozen)
@@ -145,7 +170,9 @@ public struct Ledger: Sendable, Equatable {
       writer.write(entry.digest)
       writer.write(entry.offset.value)
       writer.write(entry.timestamp.milliseconds)
-      writer.write(entry.isStored)
+      writer.write(entry.place.value)
+      writer.write(entry.place == offset ? .zero : entry.ledgerDigest)
+      entry.agreement.encode(into: &writer)
       for texts in [entry.tags, entry.awaiting] {
         writer.writeVarint(UInt64(texts.count))
         for text in texts { writer.write(text) }
@@ -175,6 +202,7 @@ public struct Ledger: Sendable, Equatable {
         case .charter(let known) = try LearningRecord.decode(try reader.readSized("charter"))
       else { throw FormatError(.invalidValue, at: at, field: "charter") }
       charter = known
+      charterLineage = Lineage(try reader.read(UInt32.self, "charter's lineage"))
     }
     lineage = Lineage(try reader.read(UInt32.self, "lineage"))
     sequence = Sequence(try reader.read(UInt64.self, "sequence"))
@@ -185,12 +213,14 @@ public struct Ledger: Sendable, Equatable {
           lineage: Lineage(try reader.read(UInt32.self, "lineage")),
           version: try reader.readVersion("origin")))
     }
-    for _ in 0..<(try reader.readCount(itemBytes: 53, "kept")) {
+    for _ in 0..<(try reader.readCount(itemBytes: 95, "kept")) {
       var entry = KeptEntry(
         version: try reader.readVersion("version"), digest: try reader.readDigest("digest"),
         offset: Offset(try reader.read(Int64.self, "offset")),
-        timestamp: EventTime(milliseconds: try reader.read(Int64.self, "timestamp")))
-      entry.isStored = try reader.readBool("stored")
+        timestamp: EventTime(milliseconds: try reader.read(Int64.self, "timestamp")),
+        place: Offset(try reader.read(Int64.self, "place")),
+        ledgerDigest: try reader.readDigest("ledger digest"))
+      entry.agreement = try Agreement(from: &reader)
       for _ in 0..<(try reader.readCount("tags")) { entry.tags.append(try reader.readString("tag")) }
       for _ in 0..<(try reader.readCount("awaiting")) {
         entry.awaiting.append(try reader.readString("awaiting"))

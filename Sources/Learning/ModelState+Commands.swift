@@ -3,7 +3,9 @@ import Records
 extension ModelState {
   /// What a command would do, decided before anything is done.
   private enum Decision {
-    case rollback(to: KeptEntry, bytes: [UInt8], then: AfterRollback)
+    /// Without bytes where the state is not held here.
+    case rollback(to: KeptEntry, bytes: [UInt8]?, then: AfterRollback)
+    case charter(Succession)
     case setFrozen(Bool)
     case tag(String)
     case reject(String)
@@ -69,12 +71,12 @@ extension ModelState {
         )
       ]
     }
-    let decision = decide(command)
+    let decision = decide(command, settings)
     if command.isDryRun { return [dryRun(command, decision)] }
     return carryOut(command, decision, settings, logged, offset: offset, timestamp: timestamp)
   }
 
-  private func decide(_ command: Command) -> Decision {
+  private func decide(_ command: Command, _ settings: LearningSettings) -> Decision {
     if let expected = command.expectLineage, expected != ledger.lineage {
       return .reject("lineage is \(ledger.lineage.value) expected=\(expected.value)")
     }
@@ -86,14 +88,17 @@ extension ModelState {
         return .reject("tag exists name=\(name) version=\(known.version)")
       }
       return .tag(name)
-    case .promote, .charter: return .reject("not yet: kind=\(command.action.kind)")
+    case .promote: return .reject("not yet: kind=\(command.action.kind)")
+    case .charter(let args):
+      guard command.expectLineage != nil else { return .reject("a charter must name the lineage it expects") }
+      guard let proposal = CharterProposal(args: args) else { return .reject("args are no charter") }
+      switch succession(proposal, settings) {
+      case .success(let succession): return .charter(succession)
+      case .failure(let why): return .reject(why.text)
+      }
     case .rollback(let target, let then):
       switch resolve(target) {
-      case .success(let entry):
-        guard let bytes = states[entry.digest] else {
-          return .reject("state is not held version=\(entry.version)")
-        }
-        return .rollback(to: entry, bytes: bytes, then: then)
+      case .success(let entry): return .rollback(to: entry, bytes: states[entry.target], then: then)
       case .failure(let why): return .reject(why.text)
       }
     }
@@ -103,26 +108,30 @@ extension ModelState {
 
   /// The kept version that a target means. A function of the log alone.
   func resolve(_ target: RollbackTarget) -> Result<KeptEntry, Refusal> {
-    func stored(_ entry: KeptEntry?, _ what: String) -> Result<KeptEntry, Refusal> {
+    func confirmed(_ entry: KeptEntry?, _ what: String) -> Result<KeptEntry, Refusal> {
       guard let entry else { return .failure(Refusal(text: "not kept: \(what)")) }
-      guard entry.isStored else {
-        return .failure(Refusal(text: "not stored yet: \(what) version=\(entry.version)"))
+      guard ledger.isPresent(entry) else {
+        return .failure(Refusal(text: "kept under an earlier charter: \(what) version=\(entry.version)"))
+      }
+      guard entry.isConfirmed else {
+        let why = entry.isStored && needsAgreement ? "not confirmed by a second claim yet" : "not stored yet"
+        return .failure(Refusal(text: "\(why): \(what) version=\(entry.version)"))
       }
       return .success(entry)
     }
     switch target {
     case .version(let version):
-      return stored(ledger.kept.last { $0.version == version }, "version=\(version)")
-    case .tag(let name): return stored(ledger.tagged(name), "tag=\(name)")
+      return confirmed(ledger.kept.last { $0.version == version }, "version=\(version)")
+    case .tag(let name): return confirmed(ledger.tagged(name), "tag=\(name)")
     case .before(let time):
-      return stored(
-        ledger.kept.last { $0.isStored && $0.timestamp < time },
+      return confirmed(
+        ledger.kept.last { $0.isConfirmed && $0.timestamp < time },
         "before_ms=\(time.milliseconds)")
-    case .previous: return stored(previous, "previous")
+    case .previous: return confirmed(previous, "previous")
     }
   }
 
-  /// The newest stored ancestor whose state differs from the present one: first in the present lineage, then in that
+  /// The newest confirmed ancestor whose state differs from the present one: first in the present lineage, then in that
   /// from which it was taken, up to where it was taken, and so on. So `previous` twice goes back twice.
   private var previous: KeptEntry? {
     let present = stateHash
@@ -131,8 +140,8 @@ extension ModelState {
     var origins = ledger.origins[...]
     while true {
       let found = ledger.kept.last {
-        $0.version.lineage == lineage && $0.version.sequence <= sequence && $0.isStored
-          && $0.digest != present
+        $0.version.lineage == lineage && $0.version.sequence <= sequence && $0.isConfirmed
+          && $0.target != present
       }
       if let found { return found }
       guard let index = origins.lastIndex(where: { $0.lineage == lineage }) else { return nil }
@@ -158,6 +167,11 @@ extension ModelState {
     case .tag(let name):
       ledger.counters.commandsAccepted += 1
       return ack(command.id, .accepted, "dry run: would tag \(version) name=\(name)")
+    case .charter(let succession):
+      ledger.counters.commandsAccepted += 1
+      return ack(
+        command.id, .accepted, "dry run: would open lineage \(ledger.lineage.value + 1) \(succession.text)",
+        hash: succession.charter.start)
     }
   }
 
@@ -195,7 +209,7 @@ extension ModelState {
         ledger.kept[index].tags.append(name)
         remember(true, detail)
         let accepted = ack(command.id, .accepted, detail, hash: ledger.kept[index].digest)
-        guard !ledger.kept[index].isStored else {
+        guard !ledger.kept[index].isConfirmed else {
           return [accepted, ack(command.id, .applied, "kept", hash: ledger.kept[index].digest)]
         }
         ledger.kept[index].awaiting.append(command.id)
@@ -208,7 +222,20 @@ extension ModelState {
         timestamp: ledger.versionTimestamp, tag: name, command: command.id)
       return [ack(command.id, .accepted, detail, hash: digest), effect]
 
-    case .rollback(let entry, let bytes, let then):
+    case .charter(let succession):
+      let from = version
+      let switched = adopt(succession, offset: offset, timestamp: timestamp)
+      let detail = "chartered anew at \(from), served as \(version) \(succession.text)"
+      remember(true, detail)
+      return [ack(command.id, .accepted, detail, hash: succession.charter.start)] + switched + [
+        keep(
+          bytes: succession.bytes, digest: succession.charter.start, succession.settings, offset: offset,
+          timestamp: timestamp)
+      ]
+
+    case .rollback(let entry, nil, _): return [.missing(state: entry.target, version: entry.version)]
+
+    case .rollback(let entry, let bytes?, let then):
       // Why new contenders: a state that cannot be read must leave the present one as it is.
       do {
         contenders = try Self.restoreContenders(bytes, settings)
@@ -232,9 +259,9 @@ extension ModelState {
         "returned from \(from) to \(entry.version), served as \(version) then=\(then.rawValue); windows fed by labels stay as they are"
       remember(true, detail)
       return [
-        ack(command.id, .accepted, detail, hash: entry.digest),
+        ack(command.id, .accepted, detail, hash: entry.target),
         .switched(version: version, reason: "rollback to \(entry.version)"),
-        keep(bytes: bytes, digest: entry.digest, settings, offset: offset, timestamp: timestamp),
+        keep(bytes: bytes, digest: entry.target, settings, offset: offset, timestamp: timestamp),
       ]
     }
   }

@@ -8,8 +8,20 @@ public enum FoldEffect: Sendable, Equatable {
   case ack(
     commandID: String, status: CommandAck.Status, version: ModelVersion?, stateHash: Digest?,
     detail: String)
-  /// This version's learned state is to be stored and claimed; `bytes` hash to `digest`.
+  /// This version's learned state is to be stored and claimed, with `ledgerPart()` as it is now; `bytes` hash to
+  /// `digest`.
   case keep(version: ModelVersion, digest: Digest, bytes: [UInt8])
+  /// From here on every replica may be asked to return to this version.
+  case confirmed(version: ModelVersion, Agreement.Candidate)
+  /// A fold of `instance` (nil: the publisher) holds other bits for the same version than this one does. Remembered
+  /// with the version; said once for each claim.
+  case diverged(
+    version: ModelVersion, ours: Agreement.Candidate, theirs: Agreement.Candidate, instance: String?)
+  /// The record returns to a learned state that is not held here. Nothing was folded: `supply` it, then fold the record
+  /// again.
+  case missing(state: Digest, version: ModelVersion)
+  /// A charter is in force; its record is to be written once the state it starts from is published.
+  case chartered(Charter)
   /// Lanes must adopt `scorers()` at once.
   case switched(version: ModelVersion, reason: String)
   case alert(kind: FoldAlert, text: String)
@@ -25,7 +37,7 @@ public enum FoldAlert: String, Sendable, CaseIterable {
   case quarantined = "learning-examples-quarantined"
   case commandUnverified = "control-signature-unverified"
   case commandMalformed = "control-malformed"
-  /// Another replica, or this one earlier, holds other bits for the same version.
+  /// Another replica, or this one earlier, holds other bits for the same version. Said by the worker, of the effect.
   case diverged = "learning-replicas-differ"
   case keptUnreadable = "learning-kept-unreadable"
 }
@@ -35,19 +47,24 @@ public enum FoldAlert: String, Sendable, CaseIterable {
 /// Total: any bytes are folded, into a count and an alert if nothing else.
 ///
 /// Versions: lineage.sequence. The charter makes 1.0; every example adds one to the sequence, also one that is
-/// quarantined or frozen; every rollback adds one to the lineage. Versions that are kept fall on block ends.
+/// quarantined or frozen; every rollback and every later charter adds one to the lineage. Versions that are kept fall on
+/// block ends.
 ///
-/// A version may be returned to once the log holds a `kept` record with the digest that this fold reached itself; the
-/// start counts as stored by its charter. (One publisher vouches; a second claim is compared when it comes, and a
-/// difference is an alert.) The log alone decides this, so all replicas accept and reject alike.
+/// A version may be returned to once `Agreement` confirms it; the start is confirmed by its charter. Logs chartered by
+/// the engine `fold=1` knew less: there a `kept` record with the digest that this fold reached confirms.
 ///
 /// Cost:     that of the learners, and about 0.2 us a contender for metrics; a kept version serialises all contenders.
 /// Memory:   the learners, and the serialised state of each kept version.
 /// Replay:   the same records at the same offsets give the same bits, restored from a checkpoint or not.
 /// Threads:  owned by one thread; the scorers that it hands out are free.
 public final class ModelState {
-  /// Names the arithmetic: a log chartered for another engine is refused.
-  public static let engine = "millrace models=\(ModelsVersion.current) fold=1"
+  /// Names the arithmetic that new charters ask for.
+  public static let engine = engines[0]
+  /// What this build can fold: a log chartered for another engine is refused.
+  static let engines = ["millrace models=\(ModelsVersion.current) fold=1", "millrace models=\(ModelsVersion.current) fold=2"]
+
+  /// Whether the charter asks for claims that agree before a version may be returned to.
+  public var needsAgreement: Bool { ledger.charter?.engine == Self.engines[1] }
 
   public internal(set) var ledger = Ledger()
   /// nil before the charter.
@@ -76,6 +93,7 @@ public final class ModelState {
   /// Folds one record. Records at or before the last folded offset are passed over.
   public func fold(_ record: [UInt8], offset: Offset, timestamp: EventTime) -> [FoldEffect] {
     guard ledger.offset < offset else { return [] }
+    let before = (ledger.offset, ledger.lastControlOffset)
     ledger.offset = offset
     let decoded: LearningRecord
     do {
@@ -96,64 +114,16 @@ public final class ModelState {
     case .examples(let block):
       return fold(block, settings, offset: offset, timestamp: timestamp)
     case .command(let command):
-      return fold(command, settings, offset: offset, timestamp: timestamp)
-    case .claim(let claim): return fold(claim)
+      let effects = fold(command, settings, offset: offset, timestamp: timestamp)
+      // Invariant: a command that lacks a state has changed nothing else.
+      if case .missing? = effects.first { (ledger.offset, ledger.lastControlOffset) = before }
+      return effects
+    case .claim(let claim): return fold(claim, settings)
     case .kept(let kept): return fold(kept, settings)
     }
   }
 
-  // MARK: Charter
-
-  /// The charter that a worker writes when the log has none.
-  public static func charter(_ settings: LearningSettings, clusterID: String) -> Charter {
-    precondition(settings.faults.isEmpty, "settings have faults")
-    return Charter(
-      engine: engine, clusterID: clusterID, settings: settings.canonicalBytes(),
-      rowSchema: settings.rowSchema,
-      start: Digest.of(encodeContenders(makeContenders(settings))))
-  }
-
-  private func fold(_ charter: Charter, offset: Offset, timestamp: EventTime) -> [FoldEffect] {
-    guard ledger.charter == nil else {
-      ledger.counters.chartersIgnored += 1
-      // Two workers that start together both write one: not worth waking anybody.
-      guard charter != ledger.charter else { return [] }
-      return [
-        .alert(kind: .charterIgnored, text: "the first charter holds offset=\(offset.value)")
-      ]
-    }
-    ledger.charter = charter
-    func refuse(_ why: String) -> [FoldEffect] {
-      isRefused = true
-      ledger.counters.unchartered += 1
-      return [.alert(kind: .charterRefused, text: "\(why) offset=\(offset.value)")]
-    }
-    guard charter.engine == Self.engine else {
-      return refuse("another engine theirs=\(charter.engine) ours=\(Self.engine)")
-    }
-    let settings: LearningSettings
-    do {
-      settings = try LearningSettings(canonical: charter.settings, rowSchema: charter.rowSchema)
-    } catch {
-      return refuse("settings: \(error)")
-    }
-    install(settings)
-    let bytes = Self.encodeContenders(contenders)
-    let digest = Digest.of(bytes)
-    guard digest == charter.start else {
-      return refuse("another start state theirs=\(charter.start) ours=\(digest)")
-    }
-    ledger.lineage = Lineage(1)
-    ledger.versionOffset = offset
-    ledger.versionTimestamp = timestamp
-    // The charter names the start's digest, and anybody can make that state again: it counts as stored.
-    ledger.kept = [
-      KeptEntry(
-        version: version, digest: digest, offset: offset, timestamp: timestamp, isStored: true)
-    ]
-    states = [digest: bytes]
-    return [.switched(version: version, reason: "start")]
-  }
+  // MARK: Contenders
 
   /// Makes empty contenders and metrics for `settings`.
   func install(_ settings: LearningSettings) {
@@ -245,7 +215,7 @@ public final class ModelState {
 
   /// Scorers of a kept version; nil if it is not held. What the brake serves before its command is folded.
   public func scorers(of kept: KeptEntry) -> ScorerSet? {
-    guard let settings, let bytes = states[kept.digest],
+    guard let settings, ledger.isPresent(kept), let bytes = states[kept.target],
       let old = try? Self.restoreContenders(bytes, settings)  // Unreadable: nothing to serve.
     else { return nil }
     return ScorerSet(
@@ -261,70 +231,9 @@ public final class ModelState {
     contenders[index].masterMargin(rows: rows, slot: slot)
   }
 
-  // MARK: Keeping
-
-  /// Lists the present version as kept; the effect asks for storing it.
-  func keep(
-    bytes: [UInt8], digest: Digest, _ settings: LearningSettings, offset: Offset,
-    timestamp: EventTime, tag: String? = nil, command: String? = nil
-  ) -> FoldEffect {
-    var entry = KeptEntry(
-      version: version, digest: digest, offset: offset, timestamp: timestamp)
-    if let tag { entry.tags.append(tag) }
-    if let command { entry.awaiting.append(command) }
-    ledger.kept.append(entry)
-    states[digest] = bytes
-    prune(settings)
-    return .keep(version: version, digest: digest, bytes: bytes)
-  }
-
-  func prune(_ settings: LearningSettings) {
-    ledger.prune(keep: settings.keep)
-    let named = Set(ledger.kept.map(\.digest))
-    states = states.filter { named.contains($0.key) }
-  }
-
-  private func fold(_ kept: KeptVersion, _ settings: LearningSettings) -> [FoldEffect] {
-    guard let index = ledger.kept.lastIndex(where: { $0.version == kept.version }) else {
-      ledger.counters.keptIgnored += 1
-      return []
-    }
-    guard ledger.kept[index].digest == kept.digest else {
-      ledger.counters.keptIgnored += 1
-      return [
-        .alert(
-          kind: .diverged,
-          text: "kept version=\(kept.version) theirs=\(kept.digest) ours=\(ledger.kept[index].digest)")
-      ]
-    }
-    guard !ledger.kept[index].isStored else {
-      ledger.counters.keptIgnored += 1
-      return []
-    }
-    ledger.counters.keptConfirmed += 1
-    ledger.kept[index].isStored = true
-    let effects = ledger.kept[index].awaiting.map { id in
-      FoldEffect.ack(
-        commandID: id, status: .applied, version: kept.version, stateHash: kept.digest,
-        detail: "kept")
-    }
-    ledger.kept[index].awaiting = []
-    prune(settings)
-    return effects
-  }
-
-  private func fold(_ claim: HashClaim) -> [FoldEffect] {
-    ledger.counters.claims += 1
-    guard let ours = ledger.kept.last(where: { $0.version == claim.version }),
-      ours.digest != claim.stateHash
-    else { return [] }
-    ledger.counters.claimsDiffering += 1
-    return [
-      .alert(
-        kind: .diverged,
-        text:
-          "claim instance=\(claim.instance) version=\(claim.version) theirs=\(claim.stateHash) ours=\(ours.digest)"
-      )
-    ]
+  /// Test hook: flips one bit of one weight of the champion. What is folded from here on differs from other replicas.
+  public func flipBit() {
+    contenders.first?.flipBit()
+    didLearn()
   }
 }

@@ -107,4 +107,24 @@ public final class Contender {
     dirtyCount = 0
     for block in 0..<dirty.count { mark(block) }
   }
+
+  /// Takes over what `old` learnt, if its rows mean the same to this one: equal kind, encoder and rate. A calibration is
+  /// taken only by one of its kind. Returns whether it did; otherwise nothing has changed.
+  public func inherit(_ old: Contender) -> Bool {
+    guard shape == old.shape, isLinear == old.isLinear else { return false }
+    var writer = ByteWriter()
+    old.encode(into: &writer)
+    var reader = ByteReader(writer.bytes)
+    // Our own bytes for an equal shape: nothing is lost where they should be refused all the same.
+    guard (try? restore(from: &reader)) != nil else { return false }
+    if (plattRate > 0) != (old.plattRate > 0) { calibration = PlattScaling() }
+    return true
+  }
+
+  /// Test hook: flips the lowest bit of one learnt weight, as a fault of memory would.
+  public func flipBit() {
+    guard isLinear, let slot = (0..<learner.table.count).first(where: { learner.table[$0].x != 0 }) else { return }
+    learner.table[slot].x = Float(bitPattern: learner.table[slot].x.bitPattern ^ 1)
+    markAll()
+  }
 }

@@ -92,32 +92,54 @@ public struct LoggedCommand: Sendable, Equatable {
   }
 }
 
-/// What one replica says its state is: replicas compare.
+/// What one fold of one replica says its state is: replicas compare.
 ///
-/// Body:  instance text; version (varint lineage, varint sequence); state hash 32.
+/// Body:  version 1: instance text; version (varint lineage, varint sequence); state hash 32.
+///        version 2: the same, then fold u8 (1 to 255), ledger hash 32. A claim that version 1 can say is written so.
 public struct HashClaim: Sendable, Equatable {
   public var instance: String
   public var version: ModelVersion
   public var stateHash: Digest
+  /// Which fold of this instance made the state: 1 the one that it serves from, above it one that was made again
+  /// from the last version that stood beyond doubt.
+  public var fold: UInt8
+  /// SHA-256 of the ledger where the version was made; zero: not told.
+  public var ledgerHash: Digest
 
-  public init(instance: String, version: ModelVersion, stateHash: Digest) {
+  public init(
+    instance: String, version: ModelVersion, stateHash: Digest, fold: UInt8 = 1, ledgerHash: Digest = .zero
+  ) {
     self.instance = instance
     self.version = version
     self.stateHash = stateHash
+    self.fold = max(fold, 1)
+    self.ledgerHash = ledgerHash
   }
 
+  private var isPlain: Bool { fold == 1 && ledgerHash == .zero }
+
   public func record() -> [UInt8] {
-    LearningEnvelope.record(.claim) { writer in
+    LearningEnvelope.record(.claim, version: isPlain ? 1 : 2) { writer in
       writer.write(instance)
       writer.write(version)
       writer.write(stateHash)
+      guard !isPlain else { return }
+      writer.write(fold)
+      writer.write(ledgerHash)
     }
   }
 
-  init(body reader: inout ByteReader) throws(FormatError) {
+  init(body reader: inout ByteReader, version bodyVersion: UInt8) throws(FormatError) {
     instance = try reader.readString("instance")
     version = try reader.readVersion("version")
     stateHash = try reader.readDigest("state hash")
+    fold = 1
+    ledgerHash = .zero
+    guard bodyVersion >= 2 else { return }
+    let at = reader.position
+    fold = try reader.read(UInt8.self, "fold")
+    ledgerHash = try reader.readDigest("ledger hash")
+    guard fold > 0, !isPlain else { throw FormatError(.invalidValue, at: at, field: "fold") }
   }
 }
 

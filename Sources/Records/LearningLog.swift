@@ -5,7 +5,7 @@
 ///
 ///      0  4  magic "MLRL"
 ///      4  1  kind: 1 charter, 2 example block, 3 command, 4 claim, 5 kept version
-///      5  1  version of the kind's body, 1
+///      5  1  version of the kind's body: 1, of a claim 1 or 2
 ///      6  2  zero
 ///      8  4  CRC32C of all bytes from 12 to the end
 ///     12  …  body, as the kind's own comment says
@@ -35,13 +35,13 @@ public enum LearningRecord: Sendable, Equatable {
   /// Errors: `FormatError` for any bytes that are not exactly one record; never traps.
   public static func decode(_ bytes: [UInt8]) throws(FormatError) -> LearningRecord {
     var reader = ByteReader(bytes)
-    let kind = try LearningEnvelope.open(&reader, bytes)
+    let (kind, version) = try LearningEnvelope.open(&reader, bytes)
     let record: LearningRecord
     switch kind {
     case .charter: record = .charter(try Charter(body: &reader))
     case .examples: record = .examples(try ExampleBlock(body: &reader))
     case .command: record = .command(try LoggedCommand(body: &reader))
-    case .claim: record = .claim(try HashClaim(body: &reader))
+    case .claim: record = .claim(try HashClaim(body: &reader, version: version))
     case .kept: record = .kept(try KeptVersion(body: &reader))
     }
     try reader.expectEnd()
@@ -53,10 +53,14 @@ public enum LearningRecord: Sendable, Equatable {
 enum LearningEnvelope {
   static let byteCount = 12
   private static let magic: UInt32 = 0x4c52_4c4d  // "MLRL"
-  private static let version: UInt8 = 1
+
+  /// Newest version of a kind's body that is read.
+  private static func versionMax(_ kind: LearningRecord.Kind) -> UInt8 { kind == .claim ? 2 : 1 }
 
   /// Starts a record; `close` must follow once the body is written.
-  static func begin(_ kind: LearningRecord.Kind, into writer: inout ByteWriter) -> Int {
+  static func begin(
+    _ kind: LearningRecord.Kind, version: UInt8 = 1, into writer: inout ByteWriter
+  ) -> Int {
     let start = writer.count
     writer.write(magic)
     writer.write(kind.rawValue)
@@ -77,14 +81,15 @@ enum LearningEnvelope {
 
   static func open(
     _ reader: inout ByteReader, _ bytes: [UInt8]
-  ) throws(FormatError) -> LearningRecord.Kind {
+  ) throws(FormatError) -> (kind: LearningRecord.Kind, version: UInt8) {
     guard try reader.read(UInt32.self, "magic") == magic else {
       throw FormatError(.badMagic, at: 0, field: "magic")
     }
     guard let kind = LearningRecord.Kind(rawValue: try reader.read(UInt8.self, "kind")) else {
       throw FormatError(.invalidValue, at: 4, field: "kind")
     }
-    guard try reader.read(UInt8.self, "version") == version else {
+    let version = try reader.read(UInt8.self, "version")
+    guard version >= 1, version <= versionMax(kind) else {
       throw FormatError(.unsupportedVersion, at: 5, field: "version")
     }
     guard try reader.read(UInt16.self, "reserved") == 0 else {
@@ -96,14 +101,14 @@ enum LearningEnvelope {
     guard crc == stored else {
       throw FormatError(.badChecksum, at: 8, field: "crc32c")
     }
-    return kind
+    return (kind, version)
   }
 
   static func record(
-    _ kind: LearningRecord.Kind, _ body: (inout ByteWriter) -> Void
+    _ kind: LearningRecord.Kind, version: UInt8 = 1, _ body: (inout ByteWriter) -> Void
   ) -> [UInt8] {
     var writer = ByteWriter(capacity: 256)
-    let start = begin(kind, into: &writer)
+    let start = begin(kind, version: version, into: &writer)
     body(&writer)
     close(start, in: &writer)
     return writer.bytes

@@ -178,6 +178,15 @@ final class Replica {
         "model-switched", "model switched",
         LogFields(["version": "\(version)", "reason": reason]))
       if isCaughtUp { publish() }
+    case .diverged(let version, let ours, let theirs, let instance):
+      let text =
+        "claim instance=\(instance ?? "publisher") version=\(version) theirs=\(theirs.state) ours=\(ours.state)"
+      context.log.warning("fold-alert", text, LogFields(["kind": FoldAlert.diverged.rawValue]))
+      if isCaughtUp { outbox.queueAlert(kind: FoldAlert.diverged.rawValue, text: text, version: state.version) }
+    case .confirmed, .chartered: break
+    case .missing(let digest, let version):
+      // Every state that the ledger names is held.
+      context.log.error("state-missing", "a kept state is not held", LogFields(["version": "\(version)", "digest": "\(digest)"]))
     case .alert(let kind, let text):
       context.log.warning("fold-alert", text, LogFields(["kind": kind.rawValue]))
       if isCaughtUp { outbox.queueAlert(kind: kind.rawValue, text: text, version: state.version) }

@@ -40,7 +40,7 @@ final class World {
   private(set) var log: [LogRecord] = []
   private(set) var effects: [FoldEffect] = []
   var random: SplitMix64
-  /// Whether versions that are to be kept get their `kept` record.
+  /// Whether versions that are to be kept get their claims and their `kept` record.
   var publishes = true
   private var nextOffset: Int64 = 0
   private var nextCommand = 0
@@ -48,10 +48,12 @@ final class World {
   private let scores = FixedBuffer<ServedScore>(repeating: .absent, count: 64 * 3)
   private let scratch = ScoringScratch()
 
-  init(seed: UInt64, settings: LearningSettings = worldSettings) {
+  init(
+    seed: UInt64, settings: LearningSettings = worldSettings, engine: String = ModelState.engines[1]
+  ) {
     state = ModelState()
     random = SplitMix64(state: seed)
-    write(ModelState.charter(settings, clusterID: "c1").record())
+    write(ModelState.charter(settings, clusterID: "c1", engine: engine).record())
   }
 
   var now: EventTime { EventTime(milliseconds: 1_000_000 + nextOffset * 1000) }
@@ -66,9 +68,29 @@ final class World {
     effects += new
     for case .keep(let version, let digest, let state) in new where publishes {
       precondition(Digest.of(state) == digest)
-      write(KeptVersion(version: version, digest: digest).record())
+      confirm(version)
     }
     return new
+  }
+
+  /// What two replicas and the publisher write of a kept version.
+  @discardableResult
+  func confirm(_ version: ModelVersion) -> [FoldEffect] {
+    guard state.needsAgreement else { return store(version) }
+    return claim(version, "w1") + store(version) + claim(version, "w2")
+  }
+  @discardableResult
+  func claim(_ version: ModelVersion, _ instance: String, fold: UInt8 = 1) -> [FoldEffect] {
+    let entry = state.ledger.kept.last { $0.version == version }!
+    return write(
+      HashClaim(
+        instance: instance, version: version, stateHash: entry.digest, fold: fold, ledgerHash: entry.ledgerDigest
+      ).record())
+  }
+  @discardableResult
+  func store(_ version: ModelVersion) -> [FoldEffect] {
+    let entry = state.ledger.kept.last { $0.version == version }!
+    return write(KeptVersion(version: version, digest: entry.digest).record())
   }
 
   /// A unit's examples, scored by the present scorers; `flipped` poisons the labels.
@@ -205,6 +227,12 @@ extension [FoldEffect] {
   }
   var details: [String] {
     compactMap { if case .ack(_, _, _, _, let detail) = $0 { detail } else { nil } }
+  }
+  var confirmed: [ModelVersion] {
+    compactMap { if case .confirmed(let version, _) = $0 { version } else { nil } }
+  }
+  var divergences: [String] {
+    compactMap { if case .diverged(_, _, _, let instance) = $0 { instance ?? "publisher" } else { nil } }
   }
   var alerts: [FoldAlert] {
     compactMap { if case .alert(let kind, _) = $0 { kind } else { nil } }

@@ -7,7 +7,8 @@ import Testing
 
 /// A log with everything in it: blocks, poison, tags, rollbacks, freezes, repeats, noise.
 func eventfulWorld(_ seed: UInt64) -> World {
-  let world = World(seed: seed)
+  // Every third is a log of the first engine.
+  let world = World(seed: seed, engine: ModelState.engines[seed % 3 == 2 ? 0 : 1])
   for step in 0..<40 {
     world.block(Int.random(in: 1...40, using: &world.random), flipped: step % 9 == 8)
     switch Int.random(in: 0..<14, using: &world.random) {
@@ -22,11 +23,27 @@ func eventfulWorld(_ seed: UInt64) -> World {
       world.write(
         HashClaim(instance: "w", version: world.state.version, stateHash: .zero).record())
     case 9: world.command(.rollback(to: .before(world.now), then: .continue))
+    case 11: world.command(.charter(args: bentSettings(step, world.state).args)) { $0.command.expectLineage = world.state.version.lineage }
+    case 12: world.publishes.toggle()
     case 10: world.block(5, version: ModelVersion(lineage: Lineage(0), sequence: Sequence(1)))
     default: break
     }
   }
   return world
+}
+
+/// Settings that change one contender, now its rate, now its calibration, now how much is kept.
+func bentSettings(_ step: Int, _ state: ModelState) -> CharterProposal {
+  var settings = state.settings!
+  switch step % 3 {
+  case 0:
+    guard case .ftrl(var ftrl, let encoder) = settings.contenders[0].kind else { break }
+    ftrl.alpha += 0.01
+    settings.contenders[0].kind = .ftrl(ftrl, encoder)
+  case 1: settings.contenders[0].calibration = settings.contenders[0].calibration == .none ? .platt(rate: 0.05) : .none
+  default: settings.keepEvery += 1
+  }
+  return CharterProposal(settings: settings.canonicalBytes(), rowSchema: settings.rowSchema)
 }
 
 @Suite struct ModelStateTests {
@@ -288,7 +305,7 @@ func eventfulWorld(_ seed: UInt64) -> World {
     #expect(world.state.ledger.counters.chartersIgnored == 2)
   }
 
-  @Test func `a claim or kept version of other bits raises an alert`() {
+  @Test func `a claim or kept version of other bits is told once and confirms nothing`() {
     let world = World(seed: 1)
     world.publishes = false
     let effects = world.block(60)
@@ -298,13 +315,18 @@ func eventfulWorld(_ seed: UInt64) -> World {
     }
     #expect(
       world.write(HashClaim(instance: "w", version: version, stateHash: digest).record()) == [])
-    #expect(
-      world.write(HashClaim(instance: "w", version: version, stateHash: .zero).record()).alerts
-        == [.diverged])
-    #expect(world.write(KeptVersion(version: version, digest: .zero).record()).alerts == [.diverged])
-    #expect(world.state.ledger.kept.last?.isStored == false)
+    let other = HashClaim(instance: "w", version: version, stateHash: .zero).record()
+    #expect(world.write(other).divergences == ["w"])
+    // Remembered: it is said once.
+    #expect(world.write(other) == [])
+    #expect(world.state.ledger.kept.last?.agreement.claims.count == 2)
+    #expect(world.write(KeptVersion(version: version, digest: .zero).record()).divergences == ["publisher"])
+    #expect(world.state.ledger.kept.last?.isConfirmed == false)
     #expect(world.write(KeptVersion(version: version, digest: digest).record()) == [])
-    #expect(world.state.ledger.kept.last?.isStored == true)
+    #expect(world.state.ledger.kept.last?.isConfirmed == false)
+    #expect(world.claim(version, "w").confirmed == [])
+    #expect(world.claim(version, "x").confirmed == [version])
+    #expect(world.state.ledger.counters.claimsDiffering == 2)
   }
 
   @Test func `corrupt checkpoints are refused`() {

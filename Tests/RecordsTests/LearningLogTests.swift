@@ -12,17 +12,19 @@ import Testing
     controlOffset: Offset(17), controlTimestamp: EventTime(milliseconds: 1_370_000_000_000),
     isVerified: true)
   static let claim = HashClaim(instance: "worker-1", version: version, stateHash: Digest.of([1]))
+  static let second = HashClaim(
+    instance: "worker-1", version: version, stateHash: Digest.of([1]), fold: 2, ledgerHash: Digest.of([3]))
   static let kept = KeptVersion(version: version, digest: Digest.of([2]))
   static let all: [(LearningRecord, [UInt8])] = [
     (.charter(charter), charter.record()), (.command(command), command.record()),
-    (.claim(claim), claim.record()), (.kept(kept), kept.record()),
+    (.claim(claim), claim.record()), (.claim(second), second.record()), (.kept(kept), kept.record()),
   ]
 
   @Test func `each kind comes back`() throws {
     for (record, bytes) in Self.all { #expect(try LearningRecord.decode(bytes) == record) }
   }
 
-  @Test func `bytes of version 1 stay what they are`() {
+  @Test func `golden bytes stay what they are`() {
     func hex(_ bytes: [UInt8]) -> String {
       bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
     }
@@ -32,6 +34,7 @@ import Testing
     )
     #expect(Digest.of(Self.charter.record()).description == "64cc380e5132c1ff869de7f432fa67d4a5884084e6ddc8ff3696339e7427d044")
     #expect(Digest.of(Self.command.record()).description == "c15b2f8ef596905fbdb9d4679f0aaa54ba2411517488fd0b3dc634bf01c5f089")
+    #expect(Digest.of(Self.second.record()).description == "d0c4572e3cd9c00316d1d141a8695299e8de58f87d5d74c854735afacecf7117")
     #expect(Digest.of(Self.claim.record()).description == "f503ccb02332ca0f1a1807d19b43c2980a0a569705ab08bc99c334d56eeb17e5")
   }
 

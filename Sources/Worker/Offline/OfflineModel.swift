@@ -32,7 +32,7 @@ final class OfflineModel {
         case .keep(let version, let digest, _):
           pending.append(KeptVersion(version: version, digest: digest).record())
         case .alert(let kind, let text): alerts.append("\(kind.rawValue): \(text)")
-        case .ack, .switched: break
+        case .ack, .switched, .confirmed, .diverged, .missing, .chartered: break
         }
       }
     }
