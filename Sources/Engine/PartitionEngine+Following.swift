@@ -2,6 +2,22 @@ import Features
 import Learning
 import Records
 
+/// How the scores of the events that one version scored are made when a journal is followed aloud.
+public enum Rescoring {
+  /// By the version's own scorers, and compared with the journal's bit for bit.
+  case scorers(ScorerSet)
+  /// The version is out of reach: the journal's scores are believed, and predictions are made of them.
+  case journal(champion: Int)
+}
+
+/// A score computed again that is not the one that the journal says was served.
+public struct ScoreDifference: Equatable, Sendable {
+  public var offset: Int64
+  public var contender: Int
+  public var served: ServedScore
+  public var computed: ServedScore
+}
+
 /// Journal records that an engine still has to follow.
 struct FollowedJournal {
   var records: [JournalRecord] = []
@@ -12,8 +28,10 @@ struct FollowedJournal {
   var run = 0
   /// Scored events of the first record that were taken already.
   var scored = 0
-  /// Recomputes scores by version instead of believing the journal's; nil: silent.
-  var recompute: ((ModelVersion) -> ScorerSet?)?
+  /// Makes scores by version, and predictions of them; nil: silent.
+  var rescore: ((ModelVersion) -> Rescoring?)?
+  /// Is told of every differing score, and the journal is followed on; nil: the first one is a fault.
+  var onDifference: ((ScoreDifference) -> Void)?
 
   var isEmpty: Bool { first == records.count }
   var current: JournalRecord { records[first] }
@@ -48,7 +66,20 @@ extension PartitionEngine {
   public func follow(
     _ records: [JournalRecord], recompute: ((ModelVersion) -> ScorerSet?)? = nil
   ) {
-    following = FollowedJournal(records: records, places: records.map { _ in -1 }, recompute: recompute)
+    following = FollowedJournal(
+      records: records, places: records.map { _ in -1 },
+      rescore: recompute.map { recompute in { version in recompute(version).map { .scorers($0) } } })
+    skipCovered()
+  }
+
+  /// As `follow` with scores computed again, where differing scores end nothing: predictions are published as they
+  /// were computed, and what waits for labels is what the journal says was served.
+  public func follow(
+    _ records: [JournalRecord], rescore: @escaping (ModelVersion) -> Rescoring?,
+    onDifference: @escaping (ScoreDifference) -> Void
+  ) {
+    following = FollowedJournal(
+      records: records, places: records.map { _ in -1 }, rescore: rescore, onDifference: onDifference)
     skipCovered()
   }
 
@@ -132,7 +163,7 @@ extension PartitionEngine {
   private func flushFollowed(into unit: CommitUnit) throws(EngineFault) {
     guard group.count > 0 else { return }
     let record = following.current
-    guard record.planDigest == plan.features.digest || following.recompute != nil else {
+    guard record.planDigest == plan.features.digest || following.rescore != nil else {
       return forgetFollowed()
     }
     features.finish(group.features)
@@ -174,24 +205,42 @@ extension PartitionEngine {
   ) throws(EngineFault) {
     let width = plan.contenderCount
     let base = following.scored * width
-    if let recompute = following.recompute {
-      guard let scorers = recompute(version) else {
-        throw .journalMismatch(
-          what: "version unknown", input: plan.scoredInput, offset: group.offsets[start])
-      }
+    guard let rescore = following.rescore else {
+      believe(record, from: start, to: end, base: base)
+      return
+    }
+    switch rescore(version) {
+    case nil:
+      throw .journalMismatch(
+        what: "version unknown", input: plan.scoredInput, offset: group.offsets[start])
+    case .journal(let champion):
+      believe(record, from: start, to: end, base: base)
+      publish(from: start, to: end, version: version, champion: champion, into: unit)
+    case .scorers(let scorers):
       score(with: scorers)
+      var differs = false
       for slot in start..<end {
         for contender in 0..<width {
           let ours = group.scores[slot * width + contender]
           let theirs = record.scores[base + slot * width + contender]
-          guard ours.margin.bitPattern == theirs.margin.bitPattern,
+          if ours.margin.bitPattern == theirs.margin.bitPattern,
             ours.probability.bitPattern == theirs.probability.bitPattern
-          else { throw .scoreMismatch(offset: group.offsets[slot], contender: contender) }
+          { continue }
+          guard let onDifference = following.onDifference else {
+            throw .scoreMismatch(offset: group.offsets[slot], contender: contender)
+          }
+          differs = true
+          onDifference(
+            ScoreDifference(offset: group.offsets[slot], contender: contender, served: theirs, computed: ours))
         }
       }
       publish(from: start, to: end, version: version, champion: scorers.championIndex, into: unit)
-      return
+      if differs { believe(record, from: start, to: end, base: base) }
     }
+  }
+
+  private func believe(_ record: JournalRecord, from start: Int, to end: Int, base: Int) {
+    let width = plan.contenderCount
     for cell in (start * width)..<(end * width) { group.scores[cell] = record.scores[base + cell] }
   }
 }

@@ -64,6 +64,34 @@ extension Verb {
       ], body: body)
   }
 
+  static func verify(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "verify", "Compute published predictions again from the topics, and compare.",
+      discussion:
+        "Reads inputs, journal, learning and predictions of the pipeline's own cluster; folds the model version by version, follows every partition along its journal, and compares each published prediction with what comes out: value, key, headers and timestamp, and every contender's score with the one served. Also tells what is missing, published twice, or explained by nothing. Where retention has cut the logs it begins at the earliest place that a checkpoint or the logs still lead to, and says so. Ends with 1 if anything differs, with 65 if the logs reach back to nothing that could be compared.",
+      flags: [
+        Flag("scored-by", .text("LINEAGE.SEQ"), "Only predictions that this version scored."),
+        Flag("id", .text("EVENT"), "Only the prediction of this event."),
+        Flag("partition", .integer("N", 0...Int(Int32.max)), "Only this partition."),
+        Flag("limit", .integer("N", 1...Int.max), "Stop once N predictions were compared."),
+        directory,
+      ],
+      examples: ["verify", "verify --scored-by 2.18002 --json", "verify --id F1234-20130115"], body: body)
+  }
+
+  static func account(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "account", "Say what became of every record, from the topics alone.",
+      discussion:
+        "Follows every partition along its journal and counts, by partition and input: events scored, duplicate, dead-lettered or shed; labels joined, correction, duplicate, late, orphan, rejected or waiting for their event. The states must add up to the records that were consumed, and to the predictions, dead letters and examples that stand in the topics. With a running worker, what it exports is compared too. Ends with 1 if anything does not add up, with 65 if the logs no longer reach back.",
+      flags: [
+        Flag("worker", .text("http://HOST:PORT"), repeats: true, "Console of a running worker whose counts are compared; several workers hold different partitions."),
+        Flag("partition", .integer("N", 0...Int(Int32.max)), "Only this partition."),
+        directory,
+      ],
+      examples: ["account", "account --worker http://127.0.0.1:8080 --json"], body: body)
+  }
+
   static func test(body: @escaping VerbBody) -> Verb {
     Verb(
       "test", "Run the unit tests beside a configuration.",

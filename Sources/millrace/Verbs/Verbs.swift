@@ -12,6 +12,7 @@ extension CommandTable {
       .tap(body: tap),
       .test(body: test),
       .replay(body: replay),
+      .verify(body: verify),
       .configShow(body: configShow),
       .configSchema(body: configSchema),
       .configFields(body: configFields),
