@@ -81,6 +81,18 @@ public protocol TransactionalWriter: AnyObject, Sendable {
   func purge()
 }
 
+/// Writes records outside of any transaction, in order and without doubles of its own. `Producer` is the real one.
+public protocol PlainWriter: AnyObject, Sendable {
+  func open(_ topic: String, timeoutMilliseconds: Int32) throws(KafkaError) -> any OpenTopic
+  /// Queues a record; the bytes are copied.
+  func produce(
+    _ topic: any OpenTopic, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+    headers: RawSpan?, timestamp: Int64
+  ) throws(KafkaError)
+  /// Waits until everything queued is acknowledged or has failed; throws the first failure since the last flush.
+  func flush(timeoutMilliseconds: Int32) throws(KafkaError)
+}
+
 extension GroupConsumer {
   public func committed(_ partitions: [TopicPartition]) throws(KafkaError) -> [CommittedOffset] {
     try committed(partitions, timeoutMilliseconds: 30_000)
@@ -90,6 +102,10 @@ extension GroupConsumer {
   }
   @discardableResult
   public func close() -> Bool { close(timeoutMilliseconds: 10_000) }
+}
+
+extension PlainWriter {
+  public func flush() throws(KafkaError) { try flush(timeoutMilliseconds: 30_000) }
 }
 
 extension RecordQueue {

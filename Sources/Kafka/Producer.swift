@@ -5,7 +5,7 @@ import Records
 ///
 /// Threads:  any one at a time.
 /// Invariant: nothing of ours changes after `init`; what callbacks count is behind a lock.
-@safe public final class Producer: @unchecked Sendable {
+@safe public final class Producer: PlainWriter, @unchecked Sendable {
   let handle: ClientHandle
   private let settings: ProducerSettings
 
@@ -23,8 +23,24 @@ import Records
     self.settings = settings
   }
 
-  public func open(_ topic: String, timeoutMilliseconds: Int32 = 10_000) throws(KafkaError) -> ProducerTopic {
+  public func open(_ topic: String) throws(KafkaError) -> ProducerTopic {
+    try ProducerTopic(topic, of: handle, timeoutMilliseconds: 10_000)
+  }
+  public func open(_ topic: String, timeoutMilliseconds: Int32) throws(KafkaError) -> any OpenTopic {
     try ProducerTopic(topic, of: handle, timeoutMilliseconds: timeoutMilliseconds)
+  }
+
+  /// As below, for callers that hold pointers and know the partition.
+  public func produce(
+    _ topic: any OpenTopic, partition: Int32, key: UnsafeRawBufferPointer?, value: UnsafeRawBufferPointer?,
+    headers: RawSpan?, timestamp: Int64
+  ) throws(KafkaError) {
+    guard let topic = topic as? ProducerTopic else {
+      throw KafkaError(code: KafkaCode.invalidArgument, call: .produce, message: "the topic was opened by another client")
+    }
+    try unsafe handle.produce(
+      topic, partition: partition, key: key, value: value, headers: headers, timestamp: timestamp,
+      queueFullMilliseconds: settings.queueFullMilliseconds)
   }
 
   /// Queues a record; `partition` nil: by the key, as Java clients do. `timestamp` 0: now.
@@ -58,7 +74,7 @@ import Records
   public func poll(milliseconds: Int32 = 0) { handle.poll(milliseconds) }
 
   /// Waits until everything queued is acknowledged or has failed; throws the first failure since the last flush.
-  public func flush(timeoutMilliseconds: Int32 = 30_000) throws(KafkaError) {
+  public func flush(timeoutMilliseconds: Int32) throws(KafkaError) {
     let code = unsafe rd_kafka_flush(handle.pointer, timeoutMilliseconds)
     if let failure = takeFailures().first { throw failure }
     if code != RD_KAFKA_RESP_ERR_NO_ERROR {

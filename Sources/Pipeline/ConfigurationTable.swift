@@ -150,8 +150,8 @@ public enum ConfigurationTable {
   ]
 
   private static let delivery = [
-    key("mode", .choice(["exactly-once"], refused: ["at-least-once": "only exactly-once delivery is offered"]),
-      .standard("exactly-once"), "Guarantee of everything the worker writes."),
+    key("mode", .choice(["exactly-once", "at-least-once"], refused: [:]), .standard("exactly-once"),
+      "at-least-once publishes predictions as they are scored: sooner, and once more after a failure. Learning stays exactly-once."),
     key("transaction", .record([
       key("records", .integer(1...1_000_000), .standard("5000"), "A commit unit ends at this many events, or"),
       key("interval", .duration(1...60_000), .standard("100ms"), "this long after its first."),

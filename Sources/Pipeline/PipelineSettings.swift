@@ -126,7 +126,11 @@ public struct PipelineSettings: Sendable, Equatable {
   }
 
   public struct Delivery: Sendable, Equatable {
-    public enum Mode: String, Sendable, CaseIterable { case exactlyOnce = "exactly-once" }
+    public enum Mode: String, Sendable, CaseIterable {
+      case exactlyOnce = "exactly-once"
+      /// Predictions are published as they are scored, before their unit commits; everything else as above.
+      case atLeastOnce = "at-least-once"
+    }
     public var mode: Mode
     /// A commit unit ends at this many events, or
     public var transactionRecords: Int

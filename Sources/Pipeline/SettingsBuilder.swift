@@ -50,7 +50,8 @@ struct SettingsBuilder {
         deadLetters: text("errors.topic"), alerts: text("alerts.topic")),
       decisionThreshold: item("predict.decision.threshold")?.number ?? 0.5,
       delivery: .init(
-        mode: .exactlyOnce, transactionRecords: integer("delivery.transaction.records"),
+        mode: .init(rawValue: text("delivery.mode")) ?? .exactlyOnce,
+        transactionRecords: integer("delivery.transaction.records"),
         transactionIntervalMilliseconds: time("delivery.transaction.interval"),
         transactionTimeoutMilliseconds: time("delivery.transaction.timeout")),
       checkpoints: .init(

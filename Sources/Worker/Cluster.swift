@@ -13,4 +13,6 @@ protocol Cluster: Sendable {
   /// A writer that is still to be initialised.
   func makeProducer(transactionalID: String) throws(KafkaError) -> any TransactionalWriter
   func makeReader(_ topic: String, isolation: FetchSettings.Isolation) throws(KafkaError) -> any LogReader
+  /// A writer outside of transactions.
+  func makeWriter() throws(KafkaError) -> any PlainWriter
 }

@@ -35,6 +35,8 @@ struct KafkaCluster: Cluster {
       ProducerSettings(transactionMilliseconds: Int(settings.delivery.transactionTimeoutMilliseconds)))
   }
 
+  func makeWriter() throws(KafkaError) -> any PlainWriter { try Producer(clientSettings("writer")) }
+
   func makeReader(
     _ topic: String, isolation: FetchSettings.Isolation
   ) throws(KafkaError) -> any LogReader {

@@ -62,6 +62,7 @@ extension Lane {
       journals: journals, generation: generation, firstTakenNanoseconds: unitFirstTaken ?? now)
     lastSeal = now
     noteProgress()
+    early?.seal()
     guard sealed.push(sealedUnit) else { throw .superseded("commit thread ended") }
     sealedCount += 1
     guard let next = free.pop() else { throw .superseded("commit thread ended") }

@@ -33,6 +33,8 @@ final class Lane {
   let sealed: Ring<SealedUnit>
   let free: Ring<CommitUnit>
   let committer: LaneCommitter
+  /// Where predictions go at once; nil for exactly-once.
+  let early: EarlyPredictions?
   private let commitThread: any RunningThread
   var partitions: [LanePartition] = []
   var control: ControlIntake?
@@ -84,9 +86,14 @@ final class Lane {
     errorBudget = ErrorBudget(context.settings.errors)
     alignWait = UInt64(context.settings.alignWaitMilliseconds) * 1_000_000
     let (sealed, free) = (self.sealed, self.free)
+    let early = try kafka { () throws(KafkaError) in
+      context.settings.delivery.mode == .atLeastOnce ? try EarlyPredictions(context) : nil
+    }
+    self.early = early
     let committer = try kafka { () throws(KafkaError) in
       try LaneCommitter(
-        context: context, progress: progress, consumer: consumer, sealed: sealed, free: free)
+        context: context, progress: progress, consumer: consumer, early: early, sealed: sealed,
+        free: free)
     }
     self.committer = committer
     do throws(ThreadFailure) {
@@ -205,6 +212,7 @@ final class Lane {
       }
       let taken = target.consumed > before
       if taken && restoring == nil {
+        early?.publish(unit)
         isDirty = true
         if unitFirstTaken == nil { unitFirstTaken = context.now() }
       }

@@ -26,6 +26,7 @@ final class LaneCommitter: @unchecked Sendable {
   private let context: WorkerContext
   private let progress: LaneProgress
   private let consumer: any GroupConsumer
+  private let early: EarlyPredictions?
   private let role: String
   private let sealed: Ring<SealedUnit>
   private let free: Ring<CommitUnit>
@@ -38,12 +39,13 @@ final class LaneCommitter: @unchecked Sendable {
   private let result = Mutex<LaneEnd?>(nil)
 
   init(
-    context: WorkerContext, progress: LaneProgress, consumer: any GroupConsumer, sealed: Ring<SealedUnit>,
-    free: Ring<CommitUnit>
+    context: WorkerContext, progress: LaneProgress, consumer: any GroupConsumer, early: EarlyPredictions?,
+    sealed: Ring<SealedUnit>, free: Ring<CommitUnit>
   ) throws(KafkaError) {
     self.context = context
     self.progress = progress
     self.consumer = consumer
+    self.early = early
     self.sealed = sealed
     self.free = free
     role = "\(progress.index)"
@@ -61,7 +63,7 @@ final class LaneCommitter: @unchecked Sendable {
   /// Commits units until the ring is closed and empty, or one cannot be committed.
   func run() {
     while let unit = sealed.pop() {
-      switch commit(unit) {
+      switch publishEarly(unit) ?? commit(unit) {
       case .none:
         finish(unit)
         taken.wrappingAdd(1, ordering: .acquiringAndReleasing)
@@ -97,6 +99,11 @@ final class LaneCommitter: @unchecked Sendable {
   }
 
   // MARK: One unit
+
+  private func publishEarly(_ sealed: SealedUnit) -> LaneEnd? {
+    do throws(KafkaError) { try early?.settle(sealed.unit) } catch { return .failed(.kafka(error)) }
+    return nil
+  }
 
   /// nil: committed.
   private func commit(_ sealed: SealedUnit) -> LaneEnd? {
@@ -162,7 +169,7 @@ final class LaneCommitter: @unchecked Sendable {
   private func send(_ sealed: SealedUnit) throws(KafkaError) {
     let unit = sealed.unit
     try producer.begin()
-    for record in unit.records {
+    for record in unit.records where early == nil || record.destination != .predictions {
       let topic = topics[record.destination]
       // Shared topics are written round robin by our own partition number, so that each keeps few writers.
       let partition =

@@ -92,6 +92,10 @@ public final class Worker: Sendable {
         "cluster": context.clusterID, "lanes": "\(context.lanes.count)",
         "librdkafka": "\(LibraryVersion.current)",
       ]))
+    if context.settings.delivery.mode == .atLeastOnce {
+      context.log.notice(
+        "delivery", "predictions are delivered at least once: a failure may publish one again; learning stays exactly-once")
+    }
     let threads: [any RunningThread]
     do {
       threads = try startThreads()

@@ -100,6 +100,8 @@ final class WorkerContext: Sendable {
     _ topic: String, isolation: FetchSettings.Isolation = .readCommitted
   ) throws(KafkaError) -> any LogReader { try cluster.makeReader(topic, isolation: isolation) }
 
+  func makeWriter() throws(KafkaError) -> any PlainWriter { try cluster.makeWriter() }
+
   func topics() throws(KafkaError) -> [TopicDescription] { try cluster.topics() }
 
   /// True bounds of a log: asked by a read_uncommitted client, since another is told the last stable offset.

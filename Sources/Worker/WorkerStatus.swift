@@ -39,7 +39,7 @@ extension Worker {
   public var isReady: Bool {
     !context.isStopping && context.hub.generation > 0
       && context.lanes.allSatisfy { lane in
-        lane.isReady.load(ordering: .acquiring)
+        lane.isReady.load(ordering: .acquiring) && lane.snapshot.phase != .restoring
           && lane.snapshot.partitions.allSatisfy { $0.restoreRemaining == 0 }
       }
   }

@@ -39,7 +39,7 @@ struct FaultTests {
     Case(old: "name: carrier, type", new: "name: hour, type", code: .duplicateName, at: "hour, type"),
     Case(old: "name: no-windows", new: "name: champion", code: .duplicateName, at: "champion, kind"),
     Case(old: "without: [origin_delay_mean_2h,", new: "without: [origin_delay_mean_3h,", code: .unknownFeature, at: "origin_delay_mean_3h"),
-    Case(old: "mode: exactly-once", new: "mode: at-least-once", code: .unsupportedValue, at: "at-least-once"),
+    Case(old: "mode: exactly-once", new: "mode: at-most-once", code: .invalidValue, at: "at-most-once"),
     Case(old: "interval: 100ms", new: "interval: 6s", code: .contradiction, at: "6s"),
     Case(old: "interval: 100ms", new: "timeout: 30s", code: .contradiction, at: "30s}}\ncheck"),
     Case(old: "lanes: 1", new: "heartbeat: 5s", code: .contradiction, at: "5s}\nmax"),

@@ -10,11 +10,11 @@ extension LiveTests {
       let worker = WorkerProcess(
         arguments: [
           "run", "--config", TestPipeline.file, "--set", "worker.lane=2", "--set", "labels.from=nowhere",
-          "--set", "delivery.mode=at-least-once", "--set", "checkpoints.every=soon",
+          "--set", "delivery.mode=at-most-once", "--set", "checkpoints.every=soon",
         ], variables: scene.pipeline.variables, logFile: scene.directory.appendingPathComponent("faulty").path)
       try worker.start()
       #expect(try worker.waitForExit(seconds: 20) == 78)
-      for told in ["worker.lane", "nowhere", "at-least-once", "soon"] {
+      for told in ["worker.lane", "nowhere", "at-most-once", "soon"] {
         #expect(worker.log.contains(told), "\(told) in \(worker.log)")
       }
       #expect(try !scene.admin.groups().contains(scene.pipeline.settings.name))

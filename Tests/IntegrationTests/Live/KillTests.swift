@@ -55,6 +55,39 @@ extension LiveTests {
       #expect(findings.isEmpty, "seed=\(seed) \(findings.count): \(findings.prefix(10))")
     }
 
+    @Test func `delivered at least once, killed at any moment, nothing is lost and nothing is learnt twice`() throws {
+      let scene = try Scene("early", settings: ["delivery.mode=at-least-once"])
+      let stream = Stream(seed: 11, requests: 1_500, partitions: TestPipeline.partitions).records
+      var pieces = stream.pieces(of: 10)[...]
+      for round in 0..<5 {
+        let before = try scene.committedCount()
+        try scene.worker.start()
+        try flow(&pieces, scene, "100 more records to be committed, round \(round)") {
+          try scene.committedCount() >= before + 100
+        }
+        try scene.worker.checkRunning()
+        scene.worker.kill()
+      }
+      try scene.worker.start()
+      while !pieces.isEmpty { try send(&pieces, 1, scene) }
+      try scene.drain()
+      #expect(try scene.worker.terminate() == 0)
+      // A unit that was computed again published its predictions again, perhaps with another score: the last one is
+      // what the journal knows. All else is as strict as ever.
+      let findings = try scene.findings { evidence in
+        for partition in evidence.predictions.indices {
+          var last: [JSONValue?: Int] = [:]
+          for (index, record) in evidence.predictions[partition].enumerated() {
+            last[(try? JSONValue(parsing: record.value))?["source"]?["offset"]] = index
+          }
+          let kept = Set(last.values)
+          evidence.predictions[partition] = evidence.predictions[partition].enumerated()
+            .filter { kept.contains($0.offset) }.map(\.element)
+        }
+      }
+      #expect(findings.isEmpty, "\(findings.count): \(findings.prefix(10))")
+    }
+
     @Test func `broken and lost checkpoints cost time and nothing else`() throws {
       let scene = try Scene("torn")
       let stream = Stream(seed: 3, requests: 700, partitions: TestPipeline.partitions, faultShare: 0.02).records

@@ -24,7 +24,9 @@ final class Scene {
 
   var stateDirectory: String { directory.appendingPathComponent("state").path }
 
-  init(_ name: String, partitions: [String: Int32] = [:], seed: UInt8 = 7) throws {
+  init(
+    _ name: String, partitions: [String: Int32] = [:], seed: UInt8 = 7, settings: [String] = []
+  ) throws {
     broker = try LocalBroker.shared()
     let name = "\(name)-\(UUID().uuidString.prefix(6).lowercased())"
     directory = FileManager.default.temporaryDirectory.appendingPathComponent("millrace-\(name)")
@@ -40,7 +42,7 @@ final class Scene {
       arguments: [
         "run", "--config", TestPipeline.file, "--log-format", "json", "--set",
         "admin.listen=127.0.0.1:\(adminPort)",
-      ], variables: pipeline.variables, logFile: directory.appendingPathComponent("log").path)
+      ] + settings.flatMap { ["--set", $0] }, variables: pipeline.variables, logFile: directory.appendingPathComponent("log").path)
     admin = try Admin(broker.settings("scene"))
     try Self.createTopics(pipeline, admin, partitions)
     clusterID = try admin.clusterID()
@@ -222,8 +224,12 @@ final class Scene {
   }
 
   /// Every finding of the checker.
-  func findings(comparesPartitionStates: Bool = true) throws -> [Finding] {
-    Checker.check(try evidence(comparesPartitionStates: comparesPartitionStates), plan: pipeline.plan)
+  func findings(
+    comparesPartitionStates: Bool = true, of change: (inout Evidence) -> Void = { _ in }
+  ) throws -> [Finding] {
+    var evidence = try evidence(comparesPartitionStates: comparesPartitionStates)
+    change(&evidence)
+    return Checker.check(evidence, plan: pipeline.plan)
   }
 }
 
