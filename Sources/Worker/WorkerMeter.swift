@@ -100,6 +100,10 @@ final class WorkerMeter: Sendable {
         if let watermark = partition.watermarks[input] {
           metrics.watermarkTimestampSeconds.cell(place).set(Double(watermark) / 1e3)
         }
+        metrics.partitionRecordsConsumed.cell(place).set(partition.records[input])
+        for (state, count) in partition.outcomes(input, of: settings.features).counts {
+          metrics.partitionRecords.cell(place + [state.rawValue]).set(count)
+        }
         if let end = partition.ends[input] {
           metrics.consumerLagRecords.cell(place).set(Double(max(0, end - partition.nextOffsets[input])))
         }
@@ -113,6 +117,8 @@ final class WorkerMeter: Sendable {
     for place in gone {
       metrics.watermarkTimestampSeconds.remove(place[0], place[1])
       metrics.consumerLagRecords.remove(place[0], place[1])
+      metrics.partitionRecordsConsumed.remove(place[0], place[1])
+      for state in RecordOutcomes.State.allCases { metrics.partitionRecords.remove(place[0], place[1], state.rawValue) }
     }
     metrics.assignedPartitions.set(Double(partitions))
     metrics.pendingPredictions.set(Double(totals.waiting))

@@ -16,6 +16,8 @@ public struct WorkerMetrics: Sendable {
   public let recordsRejected: MetricFamily<Counter>
   public let consumerLagRecords: MetricFamily<Gauge>
   public let watermarkTimestampSeconds: MetricFamily<Gauge>
+  public let partitionRecords: MetricFamily<Gauge>
+  public let partitionRecordsConsumed: MetricFamily<Gauge>
   // Time
   public let stageDurationSeconds: MetricFamily<Histogram>
   public let endToEndLatencySeconds: MetricFamily<Histogram>
@@ -97,6 +99,14 @@ public struct WorkerMetrics: Sendable {
       ["topic", "partition"], seriesMax: 4096)
     watermarkTimestampSeconds = gauge(
       "watermark_timestamp_seconds", "Largest event time seen, less the allowed lateness.",
+      ["topic", "partition"], seriesMax: 4096)
+
+    partitionRecords = gauge(
+      "partition_records",
+      "What became of the records of a partition since its state began; the states add up to partition_records_consumed.",
+      ["topic", "partition", "state"], seriesMax: 16_384)
+    partitionRecordsConsumed = gauge(
+      "partition_records_consumed", "Records of a partition that its state has taken since it began.",
       ["topic", "partition"], seriesMax: 4096)
 
     stageDurationSeconds = histogram(

@@ -1,4 +1,5 @@
 import Engine
+import Features
 import Kafka
 import Learning
 import Pipeline
@@ -173,11 +174,36 @@ extension Worker {
       json.value(partition.windowKeys.reduce(0, +))
       json.key("restore_remaining")
       json.value(partition.restoreRemaining)
+      writeInputs(partition, &json)
       json.endObject()
     }
     json.endArray()
     json.endObject()
     return json.bytes
+  }
+
+  /// What became of the records of each input: the outcomes add up to those consumed.
+  private func writeInputs(_ partition: LaneSnapshot.Partition, _ json: inout JSONWriter) {
+    json.key("inputs")
+    json.beginArray()
+    for (input, schema) in context.settings.features.inputs.enumerated() {
+      json.beginObject()
+      json.key("name")
+      json.value(schema.name)
+      json.key("next_offset")
+      json.value(partition.nextOffsets[input])
+      json.key("consumed")
+      json.value(partition.records[input])
+      json.key("outcomes")
+      json.beginObject()
+      for (state, count) in partition.outcomes(input, of: context.settings.features).counts {
+        json.key(state.rawValue)
+        json.value(count)
+      }
+      json.endObject()
+      json.endObject()
+    }
+    json.endArray()
   }
 
   private func phase(_ lanes: [LaneSnapshot]) -> String {
@@ -294,6 +320,12 @@ extension Worker {
     json.key("brier")
     if summary.count > 0 { json.value(summary.brier) } else { json.null() }
     json.endObject()
+  }
+}
+
+extension LaneSnapshot.Partition {
+  func outcomes(_ input: Int, of features: FeatureSettings) -> RecordOutcomes {
+    RecordOutcomes(accounting, input: input, of: features, earlyLabels: earlyLabels)
   }
 }
 

@@ -215,7 +215,12 @@ final class SimulatedRun {
         case .journal:
           publish(settings.topics.journal, record.partition, value: value, timestamp: record.timestamp, isTransactional: true)
         case .learning: learn(value)
-        case .deadLetters, .acks: break
+        case .deadLetters:
+          publish(
+            settings.topics.deadLetters, 0, key: unit.bytes(record.key), value: value,
+            headers: (HeaderBlock(bytes: unit.bytes(record.headers) ?? []).list ?? []).map { .init($0.name, $0.value) },
+            timestamp: now, isTransactional: true)
+        case .acks: break
         }
       }
       unit.clear()

@@ -13,11 +13,13 @@ final class FollowedPartition {
   let engine: PartitionEngine
   let start: FollowStart
   /// Where its journal ends for this run.
-  let journalEnd: Int64
+  var journalEnd: Int64
   private let journal: LogStream
   private let feed: OfflineFeed<LogFault>
   private let limits: InputLimits
   private(set) var journalRecords: UInt64 = 0
+  /// Records taken from each input's topic.
+  var recordsRead: [UInt64] { limits.read }
   private var pending: (record: JournalRecord, offset: Int64)?
 
   fileprivate init(
@@ -32,7 +34,9 @@ final class FollowedPartition {
     let limits = InputLimits(inputs.count)
     self.limits = limits
     feed = OfflineFeed(engine) { (input) throws(LogFault) -> OfflineRecord? in
-      try inputs[input].take(before: limits.next[input])
+      guard let record = try inputs[input].take(before: limits.next[input]) else { return nil }
+      limits.read[input] += 1
+      return record
     }
   }
 
@@ -96,10 +100,14 @@ enum FollowFault: Error {
   case engine(EngineFault, journalOffset: Int64)
 }
 
-/// How far each input may be read: to where the journal says that it was.
+/// How far each input may be read, which is to where the journal says that it was, and how many records were.
 private final class InputLimits {
   var next: [Int64]
-  init(_ inputs: Int) { next = Array(repeating: 0, count: inputs) }
+  var read: [UInt64]
+  init(_ inputs: Int) {
+    next = Array(repeating: 0, count: inputs)
+    read = Array(repeating: 0, count: inputs)
+  }
 }
 
 /// The next record of a journal before `end`.

@@ -209,11 +209,7 @@ public final class Verification {
   /// Any scorers will do where the journal's versions are looked up or its scores believed.
   private func anyScorers() -> ScorerSet? {
     if let set = history?.state.scorers() { return set }
-    let model = ModelState()
-    _ = model.fold(
-      ModelState.charter(settings.learning, clusterID: source.clusterID).record(), offset: Offset(0),
-      timestamp: EventTime(milliseconds: 0))
-    return model.scorers()
+    return chartered(settings.learning)?.scorers()
   }
 
   // MARK: The way along the journals

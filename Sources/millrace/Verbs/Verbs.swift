@@ -13,6 +13,7 @@ extension CommandTable {
       .test(body: test),
       .replay(body: replay),
       .verify(body: verify),
+      .account(body: account),
       .configShow(body: configShow),
       .configSchema(body: configSchema),
       .configFields(body: configFields),
