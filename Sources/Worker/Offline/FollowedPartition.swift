@@ -40,6 +40,9 @@ final class FollowedPartition {
     }
   }
 
+  /// Whether another declaration of inputs, windows and features wrote a record: its rows cannot be made again.
+  func isForeign(_ record: JournalRecord) -> Bool { record.planDigest != engine.plan.features.digest }
+
   /// Whether what the engine gives from here on is what a state that knows everything gives.
   var isComplete: Bool {
     zip(engine.consumedOffsets, start.complete).allSatisfy { $0 >= $1 }
@@ -49,10 +52,6 @@ final class FollowedPartition {
   func next() throws(LogFault) -> (record: JournalRecord, offset: Int64)? {
     while pending == nil {
       guard let (record, offset) = try decodedJournal(journal, before: journalEnd) else { return nil }
-      guard record.planDigest == engine.plan.features.digest else {
-        throw .unfit(
-          "the journal was written under another declaration of inputs, windows and features topic=\(journal.topic) partition=\(number) offset=\(offset) theirs=\(record.planDigest) ours=\(engine.plan.features.digest)")
-      }
       let consumed = engine.consumedOffsets
       let isCovered = record.nextOffsets.count <= consumed.count
         && record.nextOffsets.indices.allSatisfy { record.nextOffsets[$0] <= consumed[$0] }

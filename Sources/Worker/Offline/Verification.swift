@@ -259,7 +259,7 @@ public final class Verification {
 
   /// Whether something of a journal record is to be compared.
   private func isOfInterest(_ record: JournalRecord, _ part: Part) -> Bool {
-    guard part.followed.isComplete else { return false }
+    guard part.followed.isComplete, !part.followed.isForeign(record) else { return false }
     if let version = options.version, !record.versions.contains(where: { $0.version == version }) { return false }
     if let wantedPlace, record.nextOffsets[scoredInput] <= wantedPlace.source { return false }
     return true
@@ -314,6 +314,7 @@ public final class Verification {
       }
       return
     }
+    if part.followed.isForeign(head.record) { part.report.foreign += UInt64(head.record.scoredCount) }
     if isAloud {
       try compare(part, unit, believed)
     } else {

@@ -42,6 +42,8 @@ public struct PartitionVerification: Sendable, Equatable {
   public var equal: UInt64 = 0
   /// As above, but by the journal's scores: the version that scored is out of reach.
   public var equalByJournal: UInt64 = 0
+  /// Scored under an earlier declaration, whose rows cannot be made again: not compared.
+  public var foreign: UInt64 = 0
   public var differing: UInt64 = 0
   public var first: PredictionDifference?
   public var journalRecords: UInt64 = 0

@@ -134,8 +134,12 @@ final class VersionHistory {
 
   private func step(_ fold: Fold) throws(LogFault) -> Bool {
     guard let record = try fold.log.take(before: end) else { return false }
-    _ = fold.state.fold(
+    let effects = fold.state.fold(
       record.payload, offset: Offset(record.offset), timestamp: EventTime(milliseconds: record.timestamp))
+    if effects.contains(where: { if case .missing = $0 { true } else { false } }) {
+      throw .beyondReach(
+        "a rollback returns to a state that the checkpoint does not hold topic=\(topic) offset=\(record.offset)")
+    }
     fold.records += 1
     return true
   }

@@ -64,6 +64,7 @@ extension VerificationReport {
       }
       var line = "\(number): \(part.differing == 0 ? "equal" : "DIFFERS"): \(part.equal) equal"
       if part.equalByJournal > 0 { line += ", \(part.equalByJournal) equal by the journal's scores (their version is out of reach)" }
+      if part.foreign > 0 { line += ", \(part.foreign) of an earlier declaration not compared" }
       if part.differing > 0 { line += ", \(part.differing) not" }
       line += "; \(part.begun)"
       if let from = part.from, from > 0 { line += ", events from offset \(from) on" }
@@ -89,7 +90,7 @@ extension VerificationReport {
           ("partition", .integer(Int64(part.partition))), ("begun", .string(part.begun)),
           ("from_event_offset", part.from.map { .integer($0) } ?? .null),
           ("equal", .integer(Int64(part.equal))), ("equal_by_journal", .integer(Int64(part.equalByJournal))),
-          ("differing", .integer(Int64(part.differing))),
+          ("differing", .integer(Int64(part.differing))), ("earlier_declaration", .integer(Int64(part.foreign))),
           ("journal_records", .integer(Int64(part.journalRecords))),
           ("unreachable", part.unreachable.map { .string($0) } ?? .null),
           ("first_difference", part.first?.json ?? .null),
