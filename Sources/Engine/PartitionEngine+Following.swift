@@ -38,10 +38,13 @@ struct FollowedJournal {
 
   /// Whether the record that is followed names this one as an event that was there before. A replay that begins
   /// in the middle of the log cannot know by itself what its state has not seen.
-  func isDuplicate(input: Int, offset: Int64) -> Bool {
+  func isDuplicate(input: Int, offset: Int64) -> Bool { says(.duplicate, input: input, offset: offset) }
+
+  /// Whether the record that is followed gives this one that disposition.
+  func says(_ disposition: JournalDisposition, input: Int, offset: Int64) -> Bool {
     first < records.count
       && records[first].dispositions.contains {
-        $0.offset == offset && Int($0.input) == input && $0.code == JournalDisposition.duplicate.rawValue
+        $0.offset == offset && Int($0.input) == input && $0.code == disposition.rawValue
       }
   }
 

@@ -50,6 +50,8 @@ public final class PartitionEngine {
   var journal: JournalRecord
   /// Journal records still to be followed, and how far in the first one.
   var following = FollowedJournal()
+  /// Records that are passed over: input and offset.
+  var quarantined: [(input: Int, offset: Int64)] = []
   /// Text of one prediction on its way into the unit.
   var prediction = JSONWriter(capacity: 1024)
 
@@ -110,6 +112,26 @@ public final class PartitionEngine {
   public var scoredListener: ((ScoredEvents) -> Void)?
   /// Records consumed per input since the state began.
   public internal(set) var recordCounts: [UInt64]
+
+  /// Passes this record over when its turn comes: a dead letter that names it, and nothing else.
+  public func quarantine(input: Int, offset: Int64) { quarantined.append((input, offset)) }
+
+  public func isQuarantined(input: Int, offset: Int64) -> Bool {
+    quarantined.contains { $0.input == input && $0.offset == offset }
+      || isFollowing && following.says(.quarantined, input: input, offset: offset)
+  }
+
+  /// The record that the next live step takes first; nil where there is none yet.
+  public var next: (input: Int, offset: Int64)? {
+    guard case .take(let input) = mergeDecision(inputs: queues.count, head: { queues[$0].head }) else { return nil }
+    return (input, queues[input].currentOffset)
+  }
+
+  /// Whether the merge has no record of this input to look at.
+  public func lacks(input: Int) -> Bool {
+    if case .record = queues[input].head { return false }
+    return true
+  }
 
   // MARK: The main operation
 
@@ -181,7 +203,10 @@ public final class PartitionEngine {
     let queue = queues[input]
     let (batch, prepared, record) = queue.current
     let offset = batch.offsets[record]
-    if let reason = DeadLetterReason(rawValue: batch.reasons[record]) {
+    if isFollowing || !quarantined.isEmpty, isQuarantined(input: input, offset: offset) {
+      reject(input: input, batch: batch, record: record, reason: .quarantined, into: unit)
+      journal.noteDisposition(input: UInt8(input), offset: offset, code: .quarantined)
+    } else if let reason = DeadLetterReason(rawValue: batch.reasons[record]) {
       reject(input: input, batch: batch, record: record, reason: reason, into: unit)
     } else {
       eventTimesMax[input] = max(eventTimesMax[input], batch.eventTimes[record])

@@ -17,6 +17,8 @@ public enum DeadLetterReason: UInt8, Error, Sendable, CaseIterable {
   case outputTooLarge = 15
   case textTooLong = 16
   case emptyPayload = 17
+  /// The process died at this record, twice: it is passed over, named by its place alone.
+  case quarantined = 18
 
   /// Kebab-case, as in the header `millrace-error-code`.
   public var code: String {
@@ -38,6 +40,7 @@ public enum DeadLetterReason: UInt8, Error, Sendable, CaseIterable {
     case .outputTooLarge: "output-too-large"
     case .textTooLong: "text-too-long"
     case .emptyPayload: "empty-payload"
+    case .quarantined: "quarantined"
     }
   }
 }

@@ -123,6 +123,7 @@ extension Lane {
           context: context, position: max(committed[committed.count - 1].offset ?? low, low))
         pending.control = false
       }
+      for partition in made where partition.restoring == nil { takeCare(of: partition) }
       partitions += made
       pending.partitions.removeAll { asked.contains($0) }
       pending.failures = 0
@@ -181,6 +182,7 @@ extension Lane {
         "partition \(partition.number): the journal ends before the committed offset topic=\(plan.inputs[input].topic) reached=\(engine.consumedOffsets[input]) committed=\(target)")
     }
     partition.restoring = nil
+    takeCare(of: partition)
     context.log.info(
       "partition-restored", "partition restored", LogFields(["partition": "\(partition.number)"]))
     noteProgress()

@@ -171,14 +171,15 @@ final class Lane {
     progress.adopted.store(generation, ordering: .releasing)
   }
 
-  /// Fetches and steps every partition once; false where nothing could be done.
   private var isFinished: Bool {
     isIdle && unitFirstTaken == nil && !partitions.isEmpty && pending.isEmpty
   }
 
+  /// Fetches and steps every partition once; false where nothing could be done.
   private func work() throws(WorkerFailure) -> Bool {
     guard let scorers else { return false }
     var progressed = false
+    noteAttempt()
     isIdle = true
     // Why in turn: a unit that the first ones fill must not leave the others behind for ever.
     firstInTurn = partitions.isEmpty ? 0 : (firstInTurn + 1) % partitions.count
@@ -198,10 +199,13 @@ final class Lane {
         silent.clear()
       }
       let before = target.consumed
+      let careful = restoring == nil && partition.careLeft > 0
       let budget =
         restoring == nil
-        ? min(before + Self.stepRecords, context.settings.delivery.transactionRecords)
+        ? min(before + (careful ? 1 : Self.stepRecords), context.settings.delivery.transactionRecords)
         : Self.stepRecords
+      if careful { suspect(partition, partition.engine.next) }
+      let trapped = Self.plantedTrap == nil || restoring != nil ? nil : partition.engine.consumedOffsets
       do throws(EngineFault) {
         let outcome = try partition.engine.step(into: target, scorers: scorers, budget: budget)
         if outcome != .idle { isIdle = false }
@@ -211,6 +215,8 @@ final class Lane {
         throw .unrecoverable("partition \(partition.number): \(error)")
       }
       let taken = target.consumed > before
+      if let trapped { springTrap(partition, before: trapped) }
+      if careful { survive(partition, taken: taken) }
       if taken && restoring == nil {
         early?.publish(unit)
         isDirty = true
@@ -231,11 +237,23 @@ final class Lane {
     let engine = partition.engine
     for input in partition.queues.indices {
       taking: while true {
-        let room = engine.room(input: input)
+        let careful = partition.careLeft > 0 && partition.restoring == nil
+        let room = careful ? (engine.lacks(input: input) ? min(1, engine.room(input: input)) : 0) : engine.room(input: input)
         if room == 0 { break }
         let (count, stop) = partition.queues[input].take(upTo: room) { record in
           headers.removeAll()
           record.appendHeaders(to: &headers)
+          if careful {
+            suspect(partition, (input, record.offset))
+            // What killed two processes is not even decoded.
+            if engine.isQuarantined(input: input, offset: record.offset) {
+              unsafe engine.append(
+                input: input, payload: UnsafeRawBufferPointer(start: nil, count: 0), key: nil,
+                headers: UnsafeRawBufferPointer(start: nil, count: 0), offset: record.offset,
+                timestamp: record.timestamp)
+              return
+            }
+          }
           unsafe headers.bytes.withUnsafeBytes { headers in
             unsafe engine.append(
               input: input, payload: record.unsafeValue,
@@ -246,6 +264,10 @@ final class Lane {
         if count > 0 {
           fetched = true
           partition.endedAt[input] = nil
+          if careful {
+            engine.seal(input: input)
+            suspect(partition, nil)
+          }
         }
         switch stop {
         case .record: continue

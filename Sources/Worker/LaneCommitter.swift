@@ -18,6 +18,8 @@ import Synchronization
 /// Invariant: `producer` and `topics` are touched by the commit thread alone once `run` began.
 final class LaneCommitter: @unchecked Sendable {
   static let attemptsMax = 5
+  /// What every topic that we write to must take.
+  static let recordBytesMax = 1_048_588
   static let retriesMax = 60
   /// How long one call waits for the broker before it looks whether anybody still waits for it. It resumes when it is
   /// called again.
@@ -152,7 +154,12 @@ final class LaneCommitter: @unchecked Sendable {
       case .recreateProducer, .retrySameCall:
         try recreate()
         return try probe(sealed)
-      case .quarantineRecord, .offsetOutOfRange, .misconfigured, .denied, .fatal:
+      case .quarantineRecord:
+        // Every output is capped below a topic's usual limit, so that the topic must have been given a lower one.
+        let refused = producer.takeFailures().first ?? error
+        return .failed(
+          .misconfigured("a topic refuses a record of ours; its max.message.bytes must be at least \(Self.recordBytesMax): \(refused)"))
+      case .offsetOutOfRange, .misconfigured, .denied, .fatal:
         return .failed(.kafka(error))
       }
     } catch let second {

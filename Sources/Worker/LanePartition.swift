@@ -18,6 +18,8 @@ final class LanePartition: @unchecked Sendable {
   var endedAt: [UInt64?] = []
   /// nil once it is live.
   var restoring: Restoring?
+  /// Records that are still to be taken one at a time, since a process died near here.
+  var careLeft = 0
 
   /// The journal that is followed, and where that has to lead.
   struct Restoring {

@@ -119,6 +119,7 @@ public final class Worker: Sendable {
       context.log.flush()
       return failure.exitCode
     }
+    context.fuse.clear()
     context.log.info("stopped", "drained and stopped")
     context.log.flush()
     return 0

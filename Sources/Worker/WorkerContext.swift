@@ -16,6 +16,7 @@ final class WorkerContext: Sendable {
   let clusterID: String
   let hub = ScorerHub()
   let warm = WarmPartitions()
+  let fuse: CrashFuse
   let store: CheckpointStore
   let blobs: BlobStore
   private let incarnations: ProducerIncarnations
@@ -45,6 +46,7 @@ final class WorkerContext: Sendable {
     self.clusterID = clusterID
     self.store = store
     incarnations = ProducerIncarnations(in: settings.checkpoints.directory, files: files)
+    fuse = CrashFuse(in: settings.checkpoints.directory, files: files)
     self.blobs = blobs
     self.trust = trust
     self.metrics = metrics

@@ -88,6 +88,28 @@ extension LiveTests {
       #expect(findings.isEmpty, "\(findings.count): \(findings.prefix(10))")
     }
 
+    @Test func `a record that kills the process is isolated within three restarts, the rest flows`() throws {
+      let scene = try Scene("trap", variables: ["MILLRACE_TEST_TRAP": "0:1:40"])
+      let stream = Stream(seed: 5, requests: 600, partitions: TestPipeline.partitions).records
+      try scene.produce(stream)
+      for life in 0..<3 {
+        try scene.worker.start()
+        let code = try scene.worker.waitForExit(seconds: 60)
+        #expect(code == 128 + SIGKILL, "life \(life)")
+      }
+      try scene.worker.start()
+      try scene.drain()
+      #expect(try scene.worker.terminate() == 0)
+      let topics = scene.pipeline.settings.topics
+      let codes = try scene.read(topics.deadLetters).joined().filter {
+        $0.header("millrace-error-code") == "quarantined"
+      }
+      #expect(codes.count == 1)
+      #expect(codes.first?.header("millrace-error-offset") == "40" && codes.first?.header("millrace-error-partition") == "1")
+      let event = scene.pipeline.settings.features.inputs[0].topic
+      #expect(codes.first?.header("millrace-error-topic") == event)
+    }
+
     @Test func `broken and lost checkpoints cost time and nothing else`() throws {
       let scene = try Scene("torn")
       let stream = Stream(seed: 3, requests: 700, partitions: TestPipeline.partitions, faultShare: 0.02).records

@@ -25,7 +25,8 @@ final class Scene {
   var stateDirectory: String { directory.appendingPathComponent("state").path }
 
   init(
-    _ name: String, partitions: [String: Int32] = [:], seed: UInt8 = 7, settings: [String] = []
+    _ name: String, partitions: [String: Int32] = [:], seed: UInt8 = 7, settings: [String] = [],
+    variables: [String: String] = [:]
   ) throws {
     broker = try LocalBroker.shared()
     let name = "\(name)-\(UUID().uuidString.prefix(6).lowercased())"
@@ -42,7 +43,7 @@ final class Scene {
       arguments: [
         "run", "--config", TestPipeline.file, "--log-format", "json", "--set",
         "admin.listen=127.0.0.1:\(adminPort)",
-      ] + settings.flatMap { ["--set", $0] }, variables: pipeline.variables, logFile: directory.appendingPathComponent("log").path)
+      ] + settings.flatMap { ["--set", $0] }, variables: pipeline.variables.merging(variables) { $1 }, logFile: directory.appendingPathComponent("log").path)
     admin = try Admin(broker.settings("scene"))
     try Self.createTopics(pipeline, admin, partitions)
     clusterID = try admin.clusterID()
