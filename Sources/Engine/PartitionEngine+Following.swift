@@ -120,7 +120,8 @@ extension PartitionEngine {
       }
       guard following.run < record.runs.count else {
         try flushFollowed(into: unit)
-        guard following.scored == record.scoredCount else {
+        // Why not of another plan's records: what that decoded as an event need not be one under ours.
+        guard !isOurs(record) || following.scored == record.scoredCount else {
           throw .journalMismatch(
             what: "scored events", input: plan.scoredInput, offset: nextOffsets[plan.scoredInput])
         }
@@ -191,6 +192,12 @@ extension PartitionEngine {
     following.scored += group.count
     unit.scored += group.count
     group.clear()
+  }
+
+  /// Whether the rows behind this record's scores are rows of our plan. Recomputing takes everybody at their word: it
+  /// compares.
+  private func isOurs(_ record: JournalRecord) -> Bool {
+    record.planDigest == plan.features.digest || following.rescore != nil
   }
 
   /// Events that an earlier plan scored: their rows had other columns, so that only the windows learn of them. As

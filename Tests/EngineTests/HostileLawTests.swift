@@ -124,6 +124,31 @@ func `a state restored halfway and led on by the journal is the state that never
   #expect(second.checkpointBytes() == run.state)
 }
 
+@Test(arguments: 1...4 as ClosedRange<UInt64>)
+func `what another plan scored teaches the windows and expires, every label is still counted`(seed: UInt64) throws {
+  let world = setting(seed)
+  let streams = HostileStreams.hostile(seed: seed, events: 800)
+  let run = try LiveRun(world, streams, seed: seed, restarts: false)
+  var journal = run.units.compactMap(\.journal)
+  let ours = world.makeEngine(streams)
+  try followSilently(ours, world, streams, journal)
+  let other = world.makeEngine(streams)
+  for index in journal.indices { journal[index].planDigest = Digest.of([1]) }
+  try followSilently(other, world, streams, journal)
+  #expect(other.stateSection("windows") == ours.stateSection("windows"))
+  #expect(other.consumedOffsets == ours.consumedOffsets)
+  #expect(other.waitingCount == 0)
+  let (a, b) = (other.accounting, ours.accounting)
+  #expect(a.eventsScored == b.eventsScored && a.eventsDuplicate == b.eventsDuplicate)
+  #expect(a.predictionsExpired == a.eventsScored && a.labelsJoined == 0)
+  // Whatever waits for its event still waits, all else is settled: nothing vanishes.
+  func labels(_ account: Accounting, _ engine: PartitionEngine) -> UInt64 {
+    account.labelsJoined + account.labelsCorrection + account.labelsDuplicate + account.labelsLate
+      + account.labelsOrphan + account.labelsRejected + UInt64(engine.earlyLabelCount)
+  }
+  #expect(labels(a, other) == labels(b, ours))
+}
+
 @Test func `a journal of fewer inputs is followed, one of more is refused`() throws {
   let world = HostileWorld()
   let streams = HostileStreams(inputs: [[], [], []])
@@ -192,4 +217,10 @@ private func followSilently(
     feeder.feed(engine, most: { _ in 7 })
   }
   #expect(unit.records.isEmpty)
+}
+
+extension PartitionEngine {
+  fileprivate func stateSection(_ name: String) -> [UInt8]? {
+    try? Checkpoint.decode(checkpointBytes()).section(name)
+  }
 }
