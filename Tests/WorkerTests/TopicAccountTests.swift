@@ -110,7 +110,8 @@ import Testing
     #expect(try account(run, logs, workers: { [try status()] }).partitions.allSatisfy { $0.worker == .equal })
     let wrong = try account(run, logs, workers: { [try status({ $0 == 1 && $1 == "outcomes" && $2 == "joined" ? 1 : 0 })] })
     #expect(wrong.partitions.map(\.worker) == [.equal, .different, .equal] && !wrong.isBalanced)
-    #expect(wrong.partitions[1].checks.filter { !$0.holds }.map(\.what) == ["outcomes joined, as the worker has it"])
+    #expect(wrong.partitions[1].checks.filter { !$0.holds }.map(\.what)
+      == ["outcomes: the worker's states add up to the records that it counts", "outcomes joined, as the worker has it"])
     // Mid-unit it is asked again; what it says at a unit's end counts.
     var looks = 0
     let later = try account(run, logs) {

@@ -150,11 +150,18 @@ public final class TopicAccount {
           inputs.indices.allSatisfy({ inputs[$0]["next_offset"]?.integer == engine.consumedOffsets[$0] })
         else { continue }
         let consumed = inputs.map { UInt64(clamping: $0["consumed"]?.integer ?? -1) }
+        var checks: [AccountCheck] = []
+        for (index, input) in inputs.enumerated() {
+          let states = outcomes(part, index).counts.map(\.state)
+          let sum = states.reduce(UInt64(0)) { $0 &+ UInt64(clamping: input["outcomes"]?[$1.rawValue]?.integer ?? -1) }
+          checks.append(
+            AccountCheck(what: "\(plan.inputs[index].name): the worker's states add up to the records that it counts", expected: consumed[index], found: sum))
+        }
         guard consumed == engine.recordCounts else {
+          part.differences = checks.filter { !$0.holds }
           part.comparison = .otherStart
           return
         }
-        var checks: [AccountCheck] = []
         for (index, input) in inputs.enumerated() {
           for (state, count) in outcomes(part, index).counts {
             let told = UInt64(clamping: input["outcomes"]?[state.rawValue]?.integer ?? -1)
