@@ -82,6 +82,12 @@ struct PartitionRestore {
           journalNext: ends.high, generation: restored.generationNext, parent: restored.checkpoint?.id),
         restoring: LanePartition.Restoring(feed: feed, target: to))
     case .refuse(let why):
+      // Why asked once more: whoever was stalled here for longer than its session finds what the next owner has done
+      // since, which is no fault of the logs.
+      let since = try kafka { () throws(KafkaError) in try consumer.committed(inputs) }
+      guard since.map(\.offset) == committed else {
+        throw .superseded("partition \(partition.value) was committed by another while it was restored")
+      }
       throw .unrecoverable(
         "partition \(partition.value): \(why) journal_begin=\(ends.low) journal_end=\(ends.high)")
     }
