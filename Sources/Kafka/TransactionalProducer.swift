@@ -6,17 +6,19 @@ import Synchronization
 ///
 /// Life:     `initTransactions` once (it fences and aborts the predecessor with the same id), then per unit `begin`,
 ///           `produce`…, `sendOffsets`, `commit`; or `abort`. Every error says by its `action` what comes next.
-/// In doubt: after a commit or abort that was retried, timed out or saw a broken connection, a delayed request may
-///           still reach the broker: `isInDoubt` asks for a new producer (whose epoch fences it) before the next
-///           `begin`.
+/// In doubt: after a transaction in which a call was retried or timed out, or a connection broke, a delayed request may
+///           still reach the broker, its end or its offsets among the next one's: `isInDoubt` asks for a new producer
+///           (whose epoch fences it) before the next `begin`.
 /// Threads:  transactional calls on one thread at a time; `produce` may run on another between `begin` and
 ///           `commit`. The library itself is thread-safe.
-/// Invariant: `doubt` is atomic; nothing else of ours changes after `init`.
+/// Invariant: `doubt` and `errorsAtBegin` are atomic; nothing else of ours changes after `init`.
 @safe public final class TransactionalProducer: TransactionalWriter, @unchecked Sendable {
   public let transactionalID: String
   let handle: ClientHandle
   private let settings: ProducerSettings
   private let doubt = Atomic<Bool>(false)
+  /// Transport errors when the transaction began.
+  private let errorsAtBegin = Atomic<Int>(0)
 
   public init(
     _ client: ClientSettings, transactionalID: String, _ settings: ProducerSettings = ProducerSettings()
@@ -48,6 +50,7 @@ import Synchronization
     handle.poll(0)
     _ = handle.takeFailures()
     handle.box.tracked.withLock { $0.removeAll(keepingCapacity: true) }
+    errorsAtBegin.store(handle.box.transportErrors.load(ordering: .relaxed), ordering: .relaxed)
     try unsafe check(rd_kafka_begin_transaction(handle.pointer), .begin)
   }
 
@@ -94,7 +97,10 @@ import Synchronization
     let list = PartitionList(offsets)
     let error = unsafe rd_kafka_send_offsets_to_transaction(
       handle.pointer, list.pointer, group.pointer, timeoutMilliseconds)
-    try unsafe check(error, .sendOffsets)
+    do { try unsafe check(error, .sendOffsets) } catch {
+      if error.isRetriable { doubt.store(true, ordering: .relaxed) }
+      throw error
+    }
   }
 
   /// Flushes and commits. -1 waits until the outcome is known, as the library insists on.
@@ -129,8 +135,6 @@ import Synchronization
   }
 
   private func end(_ call: KafkaCall, _ body: () throws(KafkaError) -> Void) throws(KafkaError) {
-    handle.poll(0)
-    let before = handle.box.transportErrors.load(ordering: .relaxed)
     do {
       try body()
     } catch {
@@ -138,7 +142,7 @@ import Synchronization
       throw error
     }
     handle.poll(0)
-    if handle.box.transportErrors.load(ordering: .relaxed) != before {
+    if handle.box.transportErrors.load(ordering: .relaxed) != errorsAtBegin.load(ordering: .relaxed) {
       doubt.store(true, ordering: .relaxed)
     }
   }
