@@ -89,6 +89,13 @@ let package = Package(
         "Records", "Features", "Learning", "Checkpoints", "Engine", "Pipeline", "Kafka", "Storage", "Worker",
         "TestSupport", "RunChecker",
       ], exclude: ["Resources"], swiftSettings: tests),
+    // The whole worker on a simulated cluster, disk and clock.
+    .target(name: "CStacks", path: "Tests/CStacks"),
+    .testTarget(
+      name: "SimulationTests",
+      dependencies: [
+        "Records", "Learning", "Checkpoints", "Engine", "Pipeline", "Kafka", "CRdKafka", "Storage", "Worker", "RunChecker", "CStacks",
+      ], path: "Tests/Simulation", swiftSettings: tests),
   ],
   cxxLanguageStandard: .cxx17
 )

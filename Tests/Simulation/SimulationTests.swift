@@ -1,0 +1,63 @@
+import Foundation
+@testable import RunChecker
+import Testing
+
+/// Whole workers on a simulated cluster, disk and clock, by seed.
+///
+/// A seed that fails prints itself; `make simulate SEED=n` plays it alone, with everything that happens.
+@Suite(.serialized) struct SimulationTests {
+  static let environment = ProcessInfo.processInfo.environment
+  static func number(_ name: String) -> UInt64? { environment[name].flatMap { UInt64($0) } }
+
+  @Test func `quiet worlds drain, and nothing is wrong with what they leave`() {
+    let results = SeedResult.of(0..<20) { seed in
+      var scenario = Scenario(seed: seed)
+      scenario.instances = seed % 2 == 0 ? ["a"] : ["a", "b"]
+      scenario.partitions = Int32(1 + seed % 3)
+      return scenario
+    }
+    expectClean(results)
+  }
+
+  @Test func `the same seed gives the same history`() {
+    for seed: UInt64 in [3, 4, 5, 6, 7, 8] {
+      let first = SeedResult.of(Scenario.drawn(seed), stacks: StackPool())
+      let second = SeedResult.of(Scenario.drawn(seed), stacks: StackPool())
+      #expect(first.history == second.history && first.steps == second.steps, "seed=\(seed)")
+    }
+  }
+
+  @Test func `through every fault, nothing is lost, doubled or changed`() {
+    if let seed = Self.number("SEED") {
+      let result = SeedResult.of(Scenario.drawn(seed), stacks: StackPool()) { time, what in
+        print("\((time - 1_000_000_000_000) / 1_000_000) \(what)")
+      }
+      print(result)
+      expectClean([result])
+      return
+    }
+    let first = Self.number("FROM") ?? 0
+    let began = ContinuousClock.now
+    let results = SeedResult.of(first..<(first + (Self.number("SEEDS") ?? 500))) { Scenario.drawn($0) }
+    expectClean(results)
+    let counts = results.map(\.counts)
+    var faults: [String: Int] = [:]
+    for count in counts { faults.merge(count.byFault) { $0 + $1 } }
+    print(
+      "simulation: \(results.count) seeds in \(ContinuousClock.now - began),",
+      "\(results.reduce(0) { $0 + $1.steps }) steps, \(results.reduce(0) { $0 + $1.milliseconds } / 1_000) s of virtual time,",
+      "\(counts.reduce(0) { $0 + $1.starts }) starts, \(counts.reduce(0) { $0 + $1.kills }) kills,",
+      "\(counts.reduce(0) { $0 + $1.bareReplays }) replays without a checkpoint,",
+      "\(counts.reduce(0) { $0 + $1.abandoned }) threads that would not unwind,",
+      faults.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
+  }
+
+  private func expectClean(_ results: [SeedResult]) {
+    for result in results where !result.findings.isEmpty {
+      Issue.record(
+        "seed \(result.seed): \(result.findings.count) findings: \(result.findings.prefix(3).joined(separator: "; ").prefix(1_500)); alone: make simulate SEED=\(result.seed)"
+      )
+    }
+    #expect(!results.isEmpty)
+  }
+}

@@ -1,0 +1,144 @@
+import Checkpoints
+import Engine
+import Kafka
+import Learning
+import Records
+@testable import RunChecker
+import Storage
+
+extension World {
+  /// Everything that the logs and disks of an ended world have wrong.
+  func judge() -> [String] {
+    var found = Checker.check(evidence(), plan: Self.pipeline.plan).map(\.description)
+    found += modelFindings() + commandFindings()
+    if !scenario.hasCommands { found += versionFindings() }
+    return found
+  }
+
+  /// What a read_committed reader is given of a partition.
+  private func visible(_ partition: SimulatedPartition) -> [StoredRecord] {
+    (0..<partition.stable).filter { partition.isVisible($0) }.map { StoredRecord(partition, at: $0) }
+  }
+  private func visible(_ topic: String) -> [[StoredRecord]] { broker.topic(topic).map { visible($0) } }
+
+  private func evidence() -> Evidence {
+    let topics = settings.topics
+    let inputs = settings.features.inputs.map(\.topic)
+    return Evidence(
+      inputs: inputs.map { visible($0) }, predictions: visible(topics.predictions), journal: visible(topics.journal),
+      deadLetters: Array(visible(topics.deadLetters).joined()), learning: visible(topics.learning)[0],
+      committed: (0..<scenario.partitions).map { partition in
+        let fetched = try? broker.group.fetch(inputs.map { TopicPartition($0, partition) }, stable: false).get()
+        return fetched?.map(\.offset) ?? inputs.map { _ in nil }
+      }, modelState: nil,
+      partitionStates: (0..<scenario.partitions).map { partitionState(PartitionID($0)) })
+  }
+
+  /// The last state of a partition that any worker wrote. A state that a bare replay made has forgotten what no score
+  /// can see any more, and its counts began anew: it is not compared.
+  private func partitionState(_ partition: PartitionID) -> [String: [UInt8]]? {
+    guard counts.bareReplays == 0 else { return nil }
+    var newest: Checkpoint?
+    for slot in slots {
+      let store = store(slot)
+      for name in (try? store.list(.partition, partition)) ?? [] {
+        guard let checkpoint = try? store.load(name) else { continue }
+        if newest.map({ $0.identity.logNext < checkpoint.identity.logNext }) ?? true { newest = checkpoint }
+      }
+    }
+    guard let newest else { return nil }
+    // One that could not be written last leaves an older one, which is none of the end.
+    let inputs = settings.features.inputs.map { TopicPartition($0.topic, partition.value) }
+    let committed = (try? broker.group.fetch(inputs, stable: false).get())?.map(\.offset) ?? []
+    guard newest.identity.inputs.map({ Optional($0.next.value) }) == committed else { return nil }
+    return newest.sections.byName
+  }
+
+  private func store(_ slot: Slot) -> CheckpointStore {
+    let process = SimulatedProcess(name: "judge", incarnation: 0, scheduler: scheduler)
+    return CheckpointStore(Self.directory, files: SimulatedFiles(slot.disk, process) { .init() })
+  }
+
+  /// Every worker's last model state is the fold of the log up to its place.
+  private func modelFindings() -> [String] {
+    let learning = visible(settings.topics.learning)[0]
+    return slots.compactMap { slot in
+      let store = store(slot)
+      guard let name = (try? store.list(.model, PartitionID(0)))?.last, let checkpoint = try? store.load(name),
+        let theirs = try? checkpoint.section("model")
+      else { return nil }
+      var history = ModelHistory()
+      for record in learning where record.offset < checkpoint.identity.logNext.value { history.fold(record) }
+      var writer = ByteWriter()
+      history.state.encode(into: &writer)
+      return writer.bytes == theirs ? nil : "modelDiffers: \(slot.name) next=\(checkpoint.identity.logNext.value)"
+    }
+  }
+
+  /// Each command that stands in `control` with a good signature is logged once and received once, and all workers
+  /// say the same of it.
+  private func commandFindings() -> [String] {
+    var found: [String] = []
+    let control = visible(settings.topics.control)[0]
+    var verified: [Int64: String] = [:]
+    var byID: [String: Int] = [:]
+    for record in control {
+      let logged = LoggedCommand(
+        verifying: record.value, header: record.header(Command.signatureHeader).map { Array($0.utf8) },
+        trusted: [Self.operatorKey.publicKey], controlOffset: Offset(record.offset),
+        controlTimestamp: EventTime(milliseconds: record.timestamp))
+      guard logged.isVerified, let command = try? Command(parsing: record.value) else { continue }
+      verified[record.offset] = command.id
+      byID[command.id, default: 0] += 1
+    }
+    var seen: [Int64] = []
+    for record in visible(settings.topics.learning)[0] {
+      guard case .command(let logged)? = try? LearningRecord.decode(record.value) else { continue }
+      let offset = logged.controlOffset.value
+      if verified[offset] == nil { found.append("command that nobody signed control_offset=\(offset)") }
+      if seen.contains(offset) { found.append("command logged twice control_offset=\(offset)") }
+      if offset < seen.last ?? -1 { found.append("commands out of order control_offset=\(offset)") }
+      seen.append(offset)
+    }
+    for offset in verified.keys.sorted() where !seen.contains(offset) {
+      found.append("command lost control_offset=\(offset)")
+    }
+    let acks = visible(settings.topics.acks).joined().compactMap { CommandAck(parsing: $0.value) }
+    for (id, count) in byID.sorted(by: { $0.key < $1.key }) {
+      let received = acks.count { $0.id == id && $0.status == .received }
+      if received != count { found.append("command \(id) received \(received) times, sent \(count)") }
+      let verdicts = Set(acks.filter { $0.id == id && ($0.status == .accepted || $0.status == .rejected) }.map(\.status))
+      if verdicts.count > 1 { found.append("command \(id) was accepted and rejected") }
+    }
+    return found
+  }
+
+  /// What one lane publishes for one partition names versions that only rise, where no command lets them fall.
+  private func versionFindings() -> [String] {
+    var found: [String] = []
+    for partition in broker.topic(settings.topics.predictions) {
+      var last: [String: ModelVersion] = [:]
+      for offset in 0..<partition.stable where partition.isVisible(offset) {
+        let record = StoredRecord(partition, at: offset)
+        let writer = partition.entries[Int(offset)].transaction?.writer ?? "nobody"
+        // Without the number of the incarnation.
+        let lane = writer.split(separator: "-").dropLast().joined(separator: "-")
+        guard let version = (try? JSONValue(parsing: record.value))?["version"]?.string.flatMap({ ModelVersion($0) })
+        else { continue }
+        if let before = last[lane], version < before {
+          found.append("version fell lane=\(lane) partition=\(partition.number) offset=\(offset) \(before) → \(version)")
+        }
+        last[lane] = version
+      }
+    }
+    return found
+  }
+}
+
+extension StoredRecord {
+  init(_ partition: SimulatedPartition, at offset: Int64) {
+    let entry = partition.entries[Int(offset)]
+    self.init(
+      offset: offset, timestamp: entry.timestamp, key: entry.key, value: entry.value ?? [], headers: entry.headers)
+  }
+}

@@ -1,0 +1,472 @@
+import Engine
+import Kafka
+import Learning
+import Pipeline
+import Records
+@testable import RunChecker
+@testable import Storage
+@testable import Worker
+
+/// A cluster, disks, a clock and some processes, played from one seed to the end.
+///
+/// Method: the real worker's threads run on strands; records are fed while faults befall the world; then faults cease,
+/// everything has to drain within a bound, the workers stop, and what lies in logs and on disks is judged.
+final class World: @unchecked Sendable {
+  /// What the tests' own pipeline says, loaded once.
+  static let pipeline = try! TestPipeline(name: "p")
+  static let operatorKey = try! Ed25519.PrivateKey(seed: [UInt8](repeating: 7, count: 32))
+  static let directory = "/state"
+  /// Bounds of one world. Virtual time that draining may take once faults have ceased.
+  static let drainNanoseconds: UInt64 = 180_000_000_000
+  static let stepsMax = 400_000
+
+  let scenario: Scenario
+  let scheduler: Scheduler
+  let network: Network
+  let broker: SimulatedBroker
+  let settings: PipelineSettings
+  let stream: [PlayedRecord]
+  private(set) var slots: [Slot] = []
+  private var wallOffset: Int64 = 0
+  private let begin: UInt64
+  private var isDiskFull: [UInt64]
+  private var isCalm = false
+  private var foldedModel = ModelHistory()
+  private var foldedNext: Int64 = 0
+  /// Faults that the checker of logs cannot see.
+  private(set) var findings: [String] = []
+  private(set) var counts = Counts()
+  private var sentCommands: [String] = []
+  /// Wraps the clients or files of a process in ones that misbehave; for tests of the simulation itself.
+  let plant: Plant
+
+  struct Counts {
+    var starts = 0
+    var kills = 0
+    var abandoned = 0
+    /// States that were made without a checkpoint.
+    var bareReplays = 0
+    var byFault: [String: Int] = [:]
+  }
+
+  /// One name under which processes run, one after the other, and their disk.
+  final class Slot: @unchecked Sendable {
+    let name: String
+    let disk = SimulatedDisk()
+    var process: SimulatedProcess?
+    var context: WorkerContext?
+    var incarnation = 0
+    var isStopping = false
+    var isStartPlanned = false
+    var disksWiped = false
+    init(name: String) { self.name = name }
+  }
+
+  init(_ scenario: Scenario, stacks: StackPool, plant: Plant = Plant()) {
+    self.scenario = scenario
+    self.plant = plant
+    let scheduler = Scheduler(seed: scenario.seed, stacks: stacks)
+    self.scheduler = scheduler
+    begin = scheduler.now
+    network = Network(scheduler)
+    var wall: () -> Int64 = { 0 }
+    broker = SimulatedBroker(scheduler) { wall() }
+    isDiskFull = scenario.instances.map { _ in 0 }
+    var settings = Self.pipeline.settings
+    settings.learning.keepEvery = UInt64(scenario.keepEvery)
+    settings.delivery.transactionRecords = scenario.transactionRecords
+    settings.delivery.transactionIntervalMilliseconds = scenario.transactionMilliseconds
+    settings.delivery.transactionTimeoutMilliseconds = 2_500
+    settings.worker.sessionTimeoutMilliseconds = 3_000
+    settings.worker.heartbeatMilliseconds = 900
+    settings.worker.lanes = scenario.lanes
+    settings.checkpoints.everyMilliseconds = scenario.checkpointMilliseconds
+    settings.checkpoints.directory = Self.directory
+    settings.errors.then = .carryOn
+    self.settings = settings
+    stream = Stream(seed: scenario.seed, requests: scenario.requests, partitions: scenario.partitions).records
+    wall = { [unowned self] in self.wall }
+    createTopics()
+    broker.markerNanoseconds = scenario.markerNanoseconds
+    slots = scenario.instances.map { Slot(name: $0) }
+  }
+
+  private var wall: Int64 { Stream.start + Int64((scheduler.now - begin) / 1_000_000) + wallOffset }
+  var milliseconds: UInt64 { (scheduler.now - begin) / 1_000_000 }
+
+  private func createTopics() {
+    let topics = settings.topics
+    for name in settings.features.inputs.map(\.topic) + [topics.predictions, topics.journal] {
+      broker.create(name, partitions: scenario.partitions)
+    }
+    for name in [topics.learning, topics.control, topics.acks, topics.deadLetters, topics.alerts, topics.checkpoints] {
+      broker.create(name, partitions: 1)
+    }
+  }
+
+  func find(_ text: String) {
+    findings.append(text)
+    scheduler.note("FINDING \(text)")
+  }
+
+  // MARK: The run
+
+  /// Plays the scenario; everything that is wrong.
+  func run() -> [String] {
+    network.weather = scenario.weather
+    for (index, slot) in slots.enumerated() {
+      plan(slot, after: UInt64(index) * (scheduler.random.next() % (2 * Scenario.second)))
+    }
+    feed()
+    if scenario.hasCommands { planCommands() }
+    for fault in scenario.faults { scheduler.after(fault.at) { [self] in befall(fault) } }
+    let calmAt = begin + scenario.feedNanoseconds
+    guard scheduler.run(until: calmAt, stepsMax: Self.stepsMax, { false }) || scheduler.steps < Self.stepsMax else {
+      find("livelock: \(scheduler.steps) steps in \(milliseconds) ms")
+      return end()
+    }
+    calm()
+    if !drain() { return end() }
+    stop()
+    return end()
+  }
+
+  /// No more faults: whoever is down comes back.
+  private func calm() {
+    isCalm = true
+    scheduler.note("calm")
+    network.weather = Network.Weather(latencyNanoseconds: scenario.weather.latencyNanoseconds)
+    network.downUntil = 0
+    for slot in slots {
+      slot.process?.cutOffUntil = 0
+      slot.process?.heartbeatsLostUntil = 0
+      isDiskFull = isDiskFull.map { _ in 0 }
+      if slot.process == nil || slot.isStopping { plan(slot, after: 0) }
+    }
+  }
+
+  private func drain() -> Bool {
+    var nextLook: UInt64 = 0
+    let deadline = scheduler.now + Self.drainNanoseconds
+    let isDrained = scheduler.run(until: deadline, stepsMax: Self.stepsMax) { [self] in
+      if !findings.isEmpty { return true }
+      guard scheduler.now >= nextLook else { return false }
+      nextLook = scheduler.now + 50_000_000
+      return self.isDrained
+    }
+    if !isDrained { find("not drained \(drainText)") }
+    return isDrained && findings.isEmpty
+  }
+
+  private var isDrained: Bool {
+    let inputs = settings.features.inputs.map(\.topic) + (sentCommands.isEmpty ? [] : [settings.topics.control])
+    for topic in inputs {
+      for partition in broker.topic(topic) {
+        guard lastRecordEnd(partition) <= committed(TopicPartition(topic, partition.number)) ?? 0 else { return false }
+      }
+    }
+    let learning = broker.topic(settings.topics.learning)[0]
+    guard learning.stable == learning.end else { return false }
+    // Every worker has folded all there is, and serves it.
+    return slots.allSatisfy { slot in
+      guard let process = slot.process, process.isAlive, !slot.isStopping, let context = slot.context else { return false }
+      guard let model = context.model.withLock({ $0 }), context.hub.pinnedBy == nil else { return false }
+      return model.version == folded.version && model.counters == folded.ledger.counters
+    }
+  }
+
+  /// A fold of `learning` of our own, as far as it is stable.
+  private var folded: ModelState {
+    let learning = broker.topic(settings.topics.learning)[0]
+    while foldedNext < learning.stable {
+      if learning.isVisible(foldedNext) { foldedModel.fold(StoredRecord(learning, at: foldedNext)) }
+      foldedNext += 1
+    }
+    return foldedModel.state
+  }
+
+  private var drainText: String {
+    var text = "at \(milliseconds) ms:"
+    for topic in settings.features.inputs.map(\.topic) {
+      for partition in broker.topic(topic) {
+        let place = TopicPartition(topic, partition.number)
+        text += " \(place)=\(committed(place) ?? -1)/\(lastRecordEnd(partition))"
+        if partition.stable != partition.end { text += "(stable \(partition.stable))" }
+      }
+    }
+    let learning = broker.topic(settings.topics.learning)[0]
+    text += " learning=\(learning.stable)/\(learning.end)"
+    for slot in slots {
+      text += " \(slot.name):\(slot.process?.isAlive ?? false ? "up" : "down")"
+      if let context = slot.context {
+        text += " model=\(context.model.withLock { $0.map { "\($0.version) \($0.counters)" } ?? "none" }) pin=\(context.hub.pinnedBy ?? "no")"
+        for lane in context.lanes { text += " \(lane.snapshot.phase)" }
+      }
+    }
+    return text
+  }
+
+  private func committed(_ place: TopicPartition) -> Int64? {
+    try? broker.group.fetch([place], stable: false).get()[0].offset
+  }
+  private func lastRecordEnd(_ partition: SimulatedPartition) -> Int64 {
+    (partition.entries.indices.last { partition.isVisible(Int64($0)) }).map { Int64($0) + 1 } ?? 0
+  }
+
+  /// Everybody is told to stop, and has to come to an end by himself.
+  private func stop() {
+    for slot in slots {
+      slot.isStopping = true
+      slot.context?.stop()
+    }
+    let deadline = scheduler.now + Self.drainNanoseconds
+    let stopped = scheduler.run(until: deadline, stepsMax: Self.stepsMax + 100_000) { [self] in
+      slots.allSatisfy { $0.process == nil }
+    }
+    if !stopped {
+      find("not stopped: \(slots.filter { $0.process != nil }.map(\.name)) after \(milliseconds) ms")
+    }
+    // The last markers are written.
+    _ = scheduler.run(until: scheduler.now + 3 * Scenario.second) { false }
+  }
+
+  private func end() -> [String] {
+    for slot in slots {
+      slot.process?.kill()
+      slot.context?.stop()
+    }
+    // Those that were killed unwind.
+    _ = scheduler.run(until: .max, stepsMax: scheduler.steps + 300_000) { [self] in
+      processes.allSatisfy { $0.isGone }
+    }
+    counts.abandoned = processes.reduce(0) { $0 + $1.abandonedCount }
+    scheduler.close()
+    return findings
+  }
+
+  // MARK: Processes
+
+  private(set) var processes: [SimulatedProcess] = []
+
+  private func plan(_ slot: Slot, after nanoseconds: UInt64) {
+    guard !slot.isStartPlanned else { return }
+    slot.isStartPlanned = true
+    scheduler.after(nanoseconds) { [self] in
+      slot.isStartPlanned = false
+      // A process that is still on its way out is waited for.
+      if slot.process != nil { return plan(slot, after: 100_000_000) }
+      start(slot)
+    }
+  }
+
+  private func start(_ slot: Slot) {
+    counts.starts += 1
+    slot.incarnation += 1
+    slot.isStopping = false
+    let process = SimulatedProcess(name: slot.name, incarnation: slot.incarnation, scheduler: scheduler)
+    slot.process = process
+    processes.append(process)
+    scheduler.note("\(slot.name) starts, incarnation \(slot.incarnation)", UInt64(slot.incarnation))
+    let strand = scheduler.start("\(slot.name).main", of: process) { [self] in
+      main(slot, process)
+    }
+    process.add(strand)
+  }
+
+  /// As the worker's own `run`, on this world.
+  private func main(_ slot: Slot, _ process: SimulatedProcess) {
+    var settings = settings
+    settings.worker.instance = slot.name
+    let index = slots.firstIndex { $0 === slot }!
+    let files = plant.files(
+      SimulatedFiles(slot.disk, process) { [self] in
+        SimulatedFiles.Trouble(
+          failures: isCalm ? 0 : scenario.diskFailures, isFull: scheduler.now < isDiskFull[index])
+      })
+    let store = CheckpointStore(Self.directory, files: files)
+    let blobs: BlobStore
+    do {
+      try store.sweep()
+      blobs = try BlobStore(in: Self.directory, files: files)
+    } catch {
+      return ended(slot, process, .failed(.storage("\(error)")))
+    }
+    let side = ClientSide(process: process, network: network, broker: broker, laziness: scenario.laziness)
+    let runtime = SimulatedRuntime(process, lateness: 1_000_000 * (scenario.laziness + 1)) { [self] in wall }
+    let log = LogWriter(
+      pipeline: settings.name, instance: slot.name, level: .info, json: false, secrets: [],
+      limit: .init(burst: 1_000), clock: { 0 }, sink: { [weak self] line in self?.hear(line, slot) })
+    let context = WorkerContext(
+      settings: settings, cluster: plant.cluster(SimulatedCluster(side, settings)), runtime: runtime,
+      clusterID: SimulatedCluster.id, clientLog: LogQueue(), store: store, blobs: blobs, files: files,
+      trust: [Self.operatorKey.publicKey],
+      metrics: WorkerMeter(
+        settings, windowNames: Self.pipeline.plan.features.windowNames, WorkerBuild(version: "0", commit: "0")),
+      log: log, untilEnd: false)
+    plant.context(context)
+    slot.context = context
+    process.onKill = { context.stop() }
+    let worker = Worker(context: context, features: Self.pipeline.plan.features)
+    // Threads always start in this world.
+    let threads = try! worker.startThreads()
+    while !context.isStopping { runtime.pause(milliseconds: 150) }
+    for thread in threads { thread.join() }
+    ended(slot, process, worker.failure.map { .failed($0) } ?? .stopped)
+  }
+
+  private func hear(_ line: [UInt8], _ slot: Slot) {
+    let text = String(decoding: line.dropLast(), as: UTF8.self)
+    if text.contains("restoring"), text.contains("checkpoint=no") { counts.bareReplays += 1 }
+    scheduler.trace?(scheduler.now, "\(slot.name): \(text)")
+  }
+
+  private func ended(_ slot: Slot, _ process: SimulatedProcess, _ exit: SimulatedProcess.Exit) {
+    guard process.isAlive, slot.process === process else { return }
+    process.exit = exit
+    slot.process = nil
+    slot.context = nil
+    slot.disk.processEnded()
+    scheduler.note("\(slot.name) ended: \(exit)")
+    if case .failed(let why) = exit {
+      switch why.exitCode {
+      case 69, 74, 75: break
+      default: find("worker \(slot.name) gave up: \(why) exit=\(why.exitCode)")
+      }
+    }
+    // A supervisor starts again what did not stop because it was told to.
+    if !slot.isStopping { plan(slot, after: Scenario.second / 2) }
+  }
+
+  private func kill(_ slot: Slot, machine: Bool) {
+    guard let process = slot.process else { return }
+    counts.kills += 1
+    process.kill()
+    slot.process = nil
+    slot.context = nil
+    if machine { slot.disk.crash(&scheduler.random) } else { slot.disk.processEnded() }
+    plan(slot, after: scheduler.random.next() % (5 * Scenario.second))
+  }
+
+  // MARK: What is fed
+
+  private func feed() {
+    guard let first = stream.first?.timestamp, let last = stream.last?.timestamp else { return }
+    let span = Double(max(last - first, 1))
+    var next = 0
+    while next < stream.count {
+      // A few records at a time, as producers send them.
+      let count = min(1 + Int(scheduler.random.next() % 6), stream.count - next)
+      let records = stream[next..<(next + count)]
+      let at = Double(records.first!.timestamp - first) / span * Double(scenario.feedNanoseconds) * 0.95
+      scheduler.after(UInt64(at)) { [self] in
+        for record in records {
+          broker.topic(settings.features.inputs[record.input].topic)[Int(record.partition)].append(
+            .init(
+              timestamp: record.timestamp, key: record.key, value: record.value, headers: record.headers,
+              transaction: nil))
+        }
+      }
+      next += count
+    }
+  }
+
+  private func planCommands() {
+    let count = 1 + Int(scheduler.random.next() % 5)
+    for index in 0..<count {
+      scheduler.after(scheduler.random.next() % scenario.feedNanoseconds) { [self] in command(index) }
+    }
+  }
+
+  private func command(_ index: Int) {
+    let actions: [Command.Action] = [
+      .tag(name: "t\(index)"), .rollback(to: .previous, then: .continue), .rollback(to: .previous, then: .freeze),
+      .freeze, .unfreeze, .rollback(to: .tag("t0"), then: .continue),
+    ]
+    let id = "command-\(index)"
+    let now = EventTime(milliseconds: wall)
+    var command = Command(
+      id: id, pipeline: settings.name, clusterID: SimulatedCluster.id,
+      action: actions[Int(scheduler.random.next() % UInt64(actions.count))], issuer: "test",
+      keyID: Self.operatorKey.publicKey.keyID, reason: "simulated", issuedAt: now,
+      expiresAt: EventTime(milliseconds: wall + 3_600_000))
+    var isForged = false
+    switch scheduler.random.next() % 8 {
+    case 0: isForged = true
+    case 1: command.expiresAt = EventTime(milliseconds: wall - 1)
+    case 2: command.clusterID = "another"
+    default: break
+    }
+    let signed = try! command.signed(with: Self.operatorKey)
+    var headers = HeaderBlock()
+    headers.append(
+      Command.signatureHeader, isForged ? Base64.encode([UInt8](repeating: 1, count: 64)) : signed.signature)
+    let entry = SimulatedPartition.Entry(
+      timestamp: wall, key: Array(settings.name.utf8), value: signed.value, headers: headers.bytes, transaction: nil)
+    sentCommands.append(id)
+    let control = broker.topic(settings.topics.control)[0]
+    control.append(entry)
+    scheduler.note("command \(id) \(command.action)")
+    // The same bytes once more: they must have no second effect.
+    if scheduler.random.chance(0.3) { control.append(entry) }
+  }
+
+  // MARK: What befalls the world
+
+  private func befall(_ fault: Scenario.Fault) {
+    guard !isCalm else { return }
+    let slot = slots[fault.instance]
+    let name = "\(fault.kind)"
+    scheduler.note("fault \(name) \(slot.name)", UInt64(fault.instance))
+    counts.byFault[String(name.prefix { $0 != "(" }), default: 0] += 1
+    let now = scheduler.now
+    switch fault.kind {
+    case .kill(let machine): kill(slot, machine: machine)
+    case .stop:
+      guard slot.process != nil else { return }
+      slot.isStopping = true
+      slot.context?.stop()
+      plan(slot, after: Scenario.second + scheduler.random.next() % (4 * Scenario.second))
+    case .stall(let time): slot.process?.stall(time)
+    case .cutOff(let time): slot.process?.cutOffUntil = now + time
+    case .loseHeartbeats(let time): slot.process?.heartbeatsLostUntil = now + time
+    case .brokersDown(let time): network.downUntil = now + time
+    case .rebalance: broker.group.forceRebalance()
+    case .diskFull(let time): isDiskFull[fault.instance] = now + time
+    case .damageCheckpoint:
+      let files = slot.disk.paths.filter { $0.hasSuffix(".ckpt") }
+      if let path = files.last { slot.disk.damage(path, at: scheduler.random.next()) }
+    case .wipeDisk:
+      kill(slot, machine: false)
+      slot.disk.wipe()
+      slot.disksWiped = true
+    case .wallClock(let jump): wallOffset += jump
+    case .foreignTransaction(let time): foreignTransaction(time)
+    case .retention: expireInputs()
+    case .desynchronise: for producer in slot.process?.producers ?? [] { producer.desynchronise() }
+    }
+  }
+
+  /// Somebody else's producer hangs on `learning`, and gives up after a while.
+  private func foreignTransaction(_ time: UInt64) {
+    let topic = scheduler.random.chance(0.5) ? settings.topics.learning : settings.topics.journal
+    let partition = broker.topic(topic)[0]
+    let transaction = LoggedTransaction(writer: "foreign")
+    partition.append(.init(timestamp: wall, key: nil, value: [1, 2, 3], headers: [], transaction: transaction))
+    scheduler.after(time) { [self] in
+      transaction.outcome = .aborted
+      partition.mark(transaction, timestamp: wall)
+    }
+  }
+
+  /// Retention takes what no replay of what is committed can need.
+  private func expireInputs() {
+    for topic in settings.features.inputs.map(\.topic) {
+      for partition in broker.topic(topic) {
+        let place = TopicPartition(topic, partition.number)
+        let metadata = (try? broker.group.fetch([place], stable: false).get()[0].metadata) ?? ""
+        guard let from = metadata.split(separator: "=").last.flatMap({ Int64($0) }) else { continue }
+        partition.deleteRecords(before: from)
+      }
+    }
+  }
+}
