@@ -11,6 +11,8 @@ struct PendingAssignment {
   var failures = 0
   var since: UInt64 = 0
   var lastWords: UInt64 = 0
+  /// While questions are open.
+  var journals: JournalReaders?
 
   var isEmpty: Bool { partitions.isEmpty && !control }
 }
@@ -110,11 +112,12 @@ extension Lane {
           timeoutMilliseconds: partitions.isEmpty
             ? Self.questionMilliseconds.alone : Self.questionMilliseconds.serving)
       }
+      let journals = try journalReaders()
       var made: [LanePartition] = []
       let width = plan.inputs.count
       for (index, number) in asked.enumerated() {
         made.append(
-          try PartitionRestore(context: context, plan: plan, consumer: consumer, partition: PartitionID(number))
+          try PartitionRestore(context: context, plan: plan, consumer: consumer, journals: journals, partition: PartitionID(number))
             .run(committed: committed[(index * width)..<((index + 1) * width)].map(\.offset)))
       }
       if asksControl {
@@ -126,6 +129,7 @@ extension Lane {
       for partition in made where partition.restoring == nil { takeCare(of: partition) }
       partitions += made
       pending.partitions.removeAll { asked.contains($0) }
+      if pending.isEmpty { pending.journals = nil }
       pending.failures = 0
     } catch {
       guard case .kafka(let cause) = error, cause.action == .retrySameCall else { throw error }
@@ -144,6 +148,14 @@ extension Lane {
     }
     try reassign()
     return true
+  }
+
+  /// Made once for all that an assignment asks.
+  private func journalReaders() throws(WorkerFailure) -> JournalReaders {
+    if let readers = pending.journals { return readers }
+    let readers = try kafka { () throws(KafkaError) in try JournalReaders(context) }
+    pending.journals = readers
+    return readers
   }
 
   /// Tells the client what to read: everything that is held, each from where its state stands.

@@ -15,6 +15,7 @@ struct PartitionRestore {
   let context: WorkerContext
   let plan: EnginePlan
   let consumer: any GroupConsumer
+  let journals: JournalReaders
   let partition: PartitionID
 
   private static let journalMilliseconds: Int32 = 5_000
@@ -28,7 +29,7 @@ struct PartitionRestore {
       bounds.append(try kafka { () throws(KafkaError) in try consumer.watermarks(input) })
     }
     let journal = TopicPartition(context.settings.topics.journal, partition.value)
-    let ends = try kafka { () throws(KafkaError) in try context.journalEnd(journal) }
+    let ends = try kafka { () throws(KafkaError) in try journals.all.watermarks(journal) }
     let last = try lastRecord(of: journal, ends)
     let restored = try checkpoint(
       RestorePoint(
@@ -118,12 +119,13 @@ struct PartitionRestore {
       var offset: Int64 = -1
       if start < ends.high {
         try kafka { () throws(KafkaError) in
-          let reader = try context.makeReader(journal.topic)
-          try reader.start(partition: journal.partition, at: .offset(start))
-          try reader.read(
+          try journals.committed.start(partition: journal.partition, at: .offset(start))
+          defer { journals.committed.stop(partition: journal.partition) }
+          try journals.committed.read(
             partition: journal.partition, through: ends.high, timeoutMilliseconds: Self.journalMilliseconds
           ) { record in
-            guard record.offset < ends.high else { return }
+            guard record.partition == journal.partition, record.offset > offset, record.offset < ends.high
+            else { return }
             bytes = record.valueBytes
             offset = record.offset
           }
@@ -137,5 +139,17 @@ struct PartitionRestore {
       if start == ends.low { return nil }
       span = span.multipliedReportingOverflow(by: 16).partialValue
     }
+  }
+}
+
+/// Readers of the journal topic for the questions that a restore asks, made once for all partitions of an assignment.
+struct JournalReaders {
+  let committed: any LogReader
+  /// Knows the true end: the other one is told the last stable offset.
+  let all: any LogReader
+
+  init(_ context: WorkerContext) throws(KafkaError) {
+    committed = try context.makeReader(context.settings.topics.journal)
+    all = try context.makeReader(context.settings.topics.journal, isolation: .readUncommitted)
   }
 }
