@@ -56,6 +56,26 @@ extension Admin {
     return members.sorted { $0.clientID < $1.clientID }
   }
 
+  /// Forgets a group that nobody is in, with the offsets that it committed.
+  public func delete(group: String, timeoutMilliseconds: Int32 = 30_000) throws(KafkaError) {
+    // SAFETY: the object copies the name and is destroyed after the answer.
+    let made = unsafe rd_kafka_DeleteGroup_new(group)
+    defer { unsafe rd_kafka_DeleteGroup_destroy(made) }
+    var natives: [OpaquePointer?] = unsafe [made]
+    try unsafe ask(RD_KAFKA_ADMIN_OP_DELETEGROUPS, timeoutMilliseconds) { options, queue in
+      unsafe rd_kafka_DeleteGroups(handle.pointer, &natives, 1, options, queue)
+    } answer: { event throws(KafkaError) in
+      var count = 0
+      let results = unsafe rd_kafka_DeleteGroups_result_groups(rd_kafka_event_DeleteGroups_result(event), &count)
+      for index in 0..<count {
+        guard let result = unsafe results?[index] else { continue }
+        if let error = unsafe rd_kafka_group_result_error(result) {
+          try check(unsafe rd_kafka_error_code(error), .admin)
+        }
+      }
+    }
+  }
+
   private func read(_ member: OpaquePointer) -> GroupMember {
     // SAFETY: the event that holds the member lives through this call; texts are copied.
     func text(_ pointer: UnsafePointer<CChar>?) -> String? { unsafe pointer.map { unsafe String(cString: $0) } }

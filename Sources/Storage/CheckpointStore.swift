@@ -69,9 +69,8 @@ public final class CheckpointStore: Sendable {
 
   /// The worker's store: takes the directory for this process and sweeps what a crash left.
   public static func open(
-    _ directory: String, owner: String, byteCountMax: Int = 8 << 30
+    _ directory: String, owner: String, files: any FileOperations = POSIXFiles(), byteCountMax: Int = 8 << 30
   ) throws(DirectoryLockError) -> CheckpointStore {
-    let files = POSIXFiles()
     do { try files.createDirectory(directory) } catch { throw .failed(error) }
     let lock = try DirectoryLock(directory, owner: owner)
     let store = CheckpointStore(directory, files: files, byteCountMax: byteCountMax, lock: lock)

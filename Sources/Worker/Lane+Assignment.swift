@@ -30,6 +30,7 @@ extension Lane {
     }
     context.metrics.rebalanced()
     restoreBegan = context.now()
+    Failpoints.pass(.afterAssign)
     let scoredTopic = plan.inputs[plan.scoredInput].topic
     let numbers = given.filter { $0.topic == scoredTopic }.map(\.partition).sorted()
     let ownsControl = given.contains { $0.topic == context.settings.topics.control }

@@ -63,6 +63,7 @@ extension Lane {
     lastSeal = now
     noteProgress()
     early?.seal()
+    Failpoints.pass(.afterApply)
     guard sealed.push(sealedUnit) else { throw .superseded("commit thread ended") }
     sealedCount += 1
     guard let next = free.pop() else { throw .superseded("commit thread ended") }

@@ -165,6 +165,7 @@ final class Lane {
       }
       return
     }
+    Failpoints.pass(.beforeModelSwap)
     let (next, nextGeneration) = context.hub.current()
     scorers = next
     generation = nextGeneration
@@ -186,6 +187,7 @@ final class Lane {
     for turn in partitions.indices {
       let partition = partitions[(firstInTurn + turn) % partitions.count]
       var moved = try fetch(partition)
+      if moved { Failpoints.pass(.afterPoll) }
       let restoring = partition.restoring
       if let restoring { moved = try followJournal(partition, restoring) || moved }
       let target = restoring == nil ? unit : silent

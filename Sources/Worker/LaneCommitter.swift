@@ -83,6 +83,7 @@ final class LaneCommitter: @unchecked Sendable {
 
   /// What a known commit makes true: metrics, and checkpoints that may now be named.
   private func finish(_ sealed: SealedUnit) {
+    Failpoints.pass(.afterCommit)
     progress.resolved.store(sealed.generation, ordering: .releasing)
     progress.update {
       $0.unitsCommitted += 1
@@ -116,6 +117,8 @@ final class LaneCommitter: @unchecked Sendable {
         if producer.isInDoubt { try recreate() }
         if sealed.isEmpty { return nil }
         try send(sealed)
+        Failpoints.pass(.afterSendOffsets)
+        Failpoints.pass(.duringCommit)
         try retrying { () throws(KafkaError) in
           try producer.commit(timeoutMilliseconds: Self.callMilliseconds)
         }
@@ -176,6 +179,7 @@ final class LaneCommitter: @unchecked Sendable {
   private func send(_ sealed: SealedUnit) throws(KafkaError) {
     let unit = sealed.unit
     try producer.begin()
+    Failpoints.pass(.afterBegin)
     for record in unit.records where early == nil || record.destination != .predictions {
       let topic = topics[record.destination]
       // Shared topics are written round robin by our own partition number, so that each keeps few writers.
@@ -189,6 +193,7 @@ final class LaneCommitter: @unchecked Sendable {
         }
       }
     }
+    Failpoints.pass(.afterProduce)
     try retrying { () throws(KafkaError) in
       try producer.sendOffsets(
         context.offsets(of: sealed), sealed.group, timeoutMilliseconds: Self.callMilliseconds)

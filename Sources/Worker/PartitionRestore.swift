@@ -67,6 +67,7 @@ struct PartitionRestore {
           return try run(committed: committed, attempts: attempts - 1)
         }
       }
+      Failpoints.pass(.duringRestore)
       let feed = try kafka { () throws(KafkaError) in
         try JournalFeed(
           context.makeReader(journal.topic), partition: partition.value, from: max(place, ends.low), to: ends.high)

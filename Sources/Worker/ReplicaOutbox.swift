@@ -63,6 +63,7 @@ final class ReplicaOutbox {
   func store(version: ModelVersion, digest: Digest, bytes: [UInt8], announce: Bool) {
     do throws(StorageError) {
       _ = try blobs.put(bytes)
+      Failpoints.pass(.betweenChunksAndManifest)
       if announce { self.announce(version, digest) }
     } catch {
       context.log.error(
@@ -96,6 +97,7 @@ final class ReplicaOutbox {
     alertQueue.removeAll()
     claimQueue.removeAll()
     do throws(KafkaError) {
+      if !sentAcks.isEmpty { Failpoints.pass(.beforeAck) }
       try transaction { () throws(KafkaError) in
         for ack in sentAcks {
           try produceKeyed(acks, key: Array(ack.id.utf8), ack.json())

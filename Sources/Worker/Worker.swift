@@ -34,6 +34,7 @@ public final class Worker: Sendable {
     build: WorkerBuild, untilEnd: Bool = false
   ) throws {
     self.features = features
+    try Failpoints.announce(log)
     let security = try ResolvedSecurity(settings.kafka, surroundings)
     let trust = try readTrustedKeys(settings.trustedKeyPaths, surroundings)
     let check = security.clientSettings(bootstrap: settings.kafka.bootstrap, clientID: "\(settings.name).check")
@@ -41,12 +42,13 @@ public final class Worker: Sendable {
     let clientLog = LogQueue()
     let cluster = KafkaCluster(settings, security, log: clientLog)
     let clusterID = try Self.checked(cluster, settings, clientLog)
+    let files: any FileOperations = Failpoints.armed == nil ? POSIXFiles() : FailingFiles()
     let store: CheckpointStore
     let blobs: BlobStore
     do {
       store = try CheckpointStore.open(
-        settings.checkpoints.directory, owner: "\(settings.name) \(settings.worker.instance)")
-      blobs = try BlobStore(in: settings.checkpoints.directory)
+        settings.checkpoints.directory, owner: "\(settings.name) \(settings.worker.instance)", files: files)
+      blobs = try BlobStore(in: settings.checkpoints.directory, files: files)
     } catch {
       throw WorkerFailure.storage("\(error)")
     }

@@ -6,8 +6,9 @@ import Synchronization
 ///
 /// Normally `noida-db`, found by `MILLRACE_NOIDA_DB`, else in `.venv/bin` under the package; `make test` installs it.
 /// `MILLRACE_KAFKA` names a script that starts Apache Kafka instead: `start --dir DIR` prints the bootstrap address
-/// alone, `stop [--kill]`, `restart --broker 1` and `clean` do what they say. `KAFKA_BOOTSTRAP` is a cluster that runs
-/// already, used where a test does not stop its broker. With none of them, suites marked
+/// alone, `stop [--kill]`, `restart --broker N`, `pause`, `resume` and `clean` do what they say. `MILLRACE_TEST_BROKERS`
+/// (1 or 3) and `MILLRACE_TEST_KAFKA` are passed on to it. `KAFKA_BOOTSTRAP` is a cluster that runs already, used
+/// where a test does not stop its broker. With none of them, suites marked
 /// `.enabled(if: LocalBroker.isAvailable)` are reported as skipped.
 ///
 /// Life:     stopped by `stop`, by `deinit`, and at the latest when the process exits.
@@ -41,6 +42,11 @@ public final class LocalBroker: @unchecked Sendable {
     let path = ProcessInfo.processInfo.environment["MILLRACE_KAFKA"]
     return path.flatMap { FileManager.default.isExecutableFile(atPath: $0) ? $0 : nil }
   }()
+  /// What the tests meet, for conditions on them.
+  public static let isApacheKafka = given != nil || script != nil
+  /// How many brokers the script starts.
+  public static let brokerCount = Int32(ProcessInfo.processInfo.environment["MILLRACE_TEST_BROKERS"] ?? "") ?? 1
+  private static let version = ProcessInfo.processInfo.environment["MILLRACE_TEST_KAFKA"] ?? ""
   /// A cluster that runs already.
   public static let given: String? = {
     let bootstrap = ProcessInfo.processInfo.environment["KAFKA_BOOTSTRAP"]
@@ -52,6 +58,11 @@ public final class LocalBroker: @unchecked Sendable {
 
   /// One broker for all tests of the process.
   public static func shared() throws -> LocalBroker { try sharedBroker.get() }
+  /// How many copies of a topic a test asks for.
+  public var replication: Int32 {
+    if case .script = kind { return Self.brokerCount }
+    return 1
+  }
   private static let sharedBroker = Result {
     if let given { return LocalBroker(given: given) }
     return try LocalBroker()
@@ -85,8 +96,8 @@ public final class LocalBroker: @unchecked Sendable {
 
   deinit { stop() }
 
-  /// Starts the stopped or killed broker again, on the same port and data.
-  public func start() throws {
+  /// Starts the stopped or killed broker again, on the same port and data. `number` is of one among several, from 1.
+  public func start(_ number: Int = 1) throws {
     switch kind {
     case .given: return
     case .noida(let program, let port): try startNoida(program, port)
@@ -94,10 +105,26 @@ public final class LocalBroker: @unchecked Sendable {
       if bootstrap.isEmpty {
         Self.directories.withLock { $0.append(directory.path) }
         Self.stopAllAtExit
-        bootstrap = try Self.run(script, ["start", "--dir", directory.path])
+        bootstrap = try Self.run(
+          script,
+          ["start", "--dir", directory.path, "--brokers", "\(Self.brokerCount)"]
+            + (Self.version.isEmpty ? [] : ["--version", Self.version]))
       } else {
-        _ = try Self.run(script, ["restart", "--dir", directory.path, "--broker", "1"])
+        _ = try Self.run(script, ["restart", "--dir", directory.path, "--broker", "\(number)"])
       }
+    }
+  }
+
+  /// Starts all of them again, after all were halted: they only answer once most of them are there.
+  public func startAll() throws {
+    guard case .script(let script) = kind else { return try start() }
+    let starts = try (1...Int(replication)).map {
+      try Self.spawn(script, ["restart", "--dir", directory.path, "--broker", "\($0)"])
+    }
+    for id in starts {
+      var status: Int32 = 0
+      waitpid(id, &status, 0)
+      guard status == 0 else { throw Failure(description: "a broker did not start again status=\(status)") }
     }
   }
 
@@ -119,10 +146,10 @@ public final class LocalBroker: @unchecked Sendable {
   }
 
   /// Ends the broker by SIGTERM, or by SIGKILL when it must not say good-bye, and waits for it.
-  public func halt(kill forced: Bool = false) {
+  public func halt(_ number: Int = 1, kill forced: Bool = false) {
     if case .script(let script) = kind {
       // A broker that does not end is met by the test that goes on.
-      _ = try? Self.run(script, ["stop", "--dir", directory.path, "--broker", "1"] + (forced ? ["--kill"] : []))
+      _ = try? Self.run(script, ["stop", "--dir", directory.path, "--broker", "\(number)"] + (forced ? ["--kill"] : []))
     }
     guard let process else { return }
     self.process = nil
@@ -250,7 +277,7 @@ extension LocalBroker {
     let unique = "\(name)-\(UUID().uuidString.prefix(8).lowercased())"
     try Admin(settings()).create([
       NewTopic(
-        name: unique, partitions: partitions, replication: 1,
+        name: unique, partitions: partitions, replication: replication,
         config: [NewTopic.Setting("retention.ms", "-1")])
     ])
     return unique

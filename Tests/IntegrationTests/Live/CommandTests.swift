@@ -7,7 +7,7 @@ import Testing
 extension LiveTests {
   /// Records that cannot be used, commands that must not count, and those that must.
   @Suite(.serialized) struct Commands {
-    @Test func `forged, stale and foreign commands change nothing, a rollback returns to the very model`() throws {
+    @Test func `row 43: forged, stale and foreign commands change nothing, a rollback returns to the very model`() throws {
       let scene = try Scene("command")
       let stream = Stream(seed: 17, requests: 600, partitions: TestPipeline.partitions, faultShare: 0.5).records
       let third = stream.count / 3
@@ -21,7 +21,7 @@ extension LiveTests {
       #expect(try scene.foldedVersion() == before)
 
       // A tag keeps what stands; the same bytes again have no further effect.
-      let tag = try send(scene, "tag-1", .tag(name: "good"))
+      let tag = try scene.send("tag-1", .tag(name: "good"))
       let applied = try scene.waitForAck("tag-1", .applied)
       #expect(applied.version == before)
       try scene.command(tag.value, signature: tag.signature)
@@ -35,7 +35,7 @@ extension LiveTests {
       try scene.drain()
       let later = try scene.foldedVersion()
       #expect(later.sequence > before.sequence)
-      try send(scene, "back-1", .rollback(to: .tag("good"), then: .freeze), expectLineage: before.lineage)
+      try scene.send("back-1", .rollback(to: .tag("good"), then: .freeze), expectLineage: before.lineage)
       #expect(try scene.waitForAck("back-1", .accepted).stateHash == applied.stateHash)
       let back = try scene.waitForAck("back-1", .applied)
       #expect(back.version?.lineage.value == before.lineage.value + 1)
@@ -78,35 +78,35 @@ extension LiveTests {
     /// Sends everything that must be turned down, and waits for the answers.
     private func refuse(_ scene: Scene) throws {
       let stranger = try Ed25519.PrivateKey(seed: [UInt8](repeating: 99, count: 32))
-      let good = command(scene, "unsigned-1", .freeze)
+      let good = scene.order("unsigned-1", .freeze)
       try scene.command(good.json(), signature: nil)
-      let forged = try command(scene, "forged-1", .freeze).signed(with: stranger)
+      let forged = try scene.order("forged-1", .freeze).signed(with: stranger)
       try scene.command(forged.value, signature: forged.signature)
-      var stale = command(scene, "expired-1", .freeze)
+      var stale = scene.order("expired-1", .freeze)
       stale.issuedAt = EventTime(milliseconds: 1_000)
       stale.expiresAt = EventTime(milliseconds: 2_000)
-      try send(scene, stale)
-      var foreign = command(scene, "foreign-1", .freeze)
+      try scene.send(stale)
+      var foreign = scene.order("foreign-1", .freeze)
       foreign.pipeline = "another"
-      try send(scene, foreign)
-      var cluster = command(scene, "cluster-1", .freeze)
+      try scene.send(foreign)
+      var cluster = scene.order("cluster-1", .freeze)
       cluster.clusterID = "another-cluster"
-      try send(scene, cluster)
-      try send(
-        scene, "unkept-1",
+      try scene.send(cluster)
+      try scene.send(
+        "unkept-1",
         .rollback(
           to: .version(ModelVersion(lineage: Lineage(1), sequence: Sequence(999_999))), then: .freeze))
-      try send(scene, "untagged-1", .rollback(to: .tag("never"), then: .continue))
-      var old = command(scene, "lineage-1", .freeze)
+      try scene.send("untagged-1", .rollback(to: .tag("never"), then: .continue))
+      var old = scene.order("lineage-1", .freeze)
       old.expectLineage = Lineage(9)
-      try send(scene, old)
-      var unknown = String(decoding: command(scene, "unknown-1", .freeze).json(), as: UTF8.self)
+      try scene.send(old)
+      var unknown = String(decoding: scene.order("unknown-1", .freeze).json(), as: UTF8.self)
       unknown.insert(contentsOf: #""more":1,"#, at: unknown.index(after: unknown.startIndex))
-      try sendSigned(scene, unknown)
-      var twice = String(decoding: command(scene, "twice-1", .freeze).json(), as: UTF8.self)
+      try scene.sendSigned(unknown)
+      var twice = String(decoding: scene.order("twice-1", .freeze).json(), as: UTF8.self)
       twice.insert(contentsOf: #""kind":"tag","#, at: twice.index(after: twice.startIndex))
-      try sendSigned(scene, twice)
-      try sendSigned(scene, "{")
+      try scene.sendSigned(twice)
+      try scene.sendSigned("{")
 
       for (id, reason) in [
         ("unsigned-1", "signature"), ("forged-1", "signature"), ("expired-1", "expired"),
@@ -124,35 +124,6 @@ extension LiveTests {
       let acks = try scene.acks()
       #expect(!acks.contains { $0.id == "foreign-1" })
       #expect(!acks.contains { $0.status == .accepted || $0.status == .applied })
-    }
-
-    private func command(_ scene: Scene, _ id: String, _ action: Command.Action) -> Command {
-      let now = Int64(Date().timeIntervalSince1970 * 1_000)
-      return Command(
-        id: id, pipeline: scene.pipeline.settings.name, clusterID: scene.clusterID, action: action,
-        issuer: "test", keyID: scene.operatorKey.publicKey.keyID, reason: "test",
-        issuedAt: EventTime(milliseconds: now - 1_000), expiresAt: EventTime(milliseconds: now + 600_000))
-    }
-
-    @discardableResult
-    private func send(_ scene: Scene, _ command: Command) throws -> (value: [UInt8], signature: String) {
-      let signed = try command.signed(with: scene.operatorKey)
-      try scene.command(signed.value, signature: signed.signature)
-      return signed
-    }
-
-    @discardableResult
-    private func send(
-      _ scene: Scene, _ id: String, _ action: Command.Action, expectLineage: Lineage? = nil
-    ) throws -> (value: [UInt8], signature: String) {
-      var made = command(scene, id, action)
-      made.expectLineage = expectLineage
-      return try send(scene, made)
-    }
-
-    private func sendSigned(_ scene: Scene, _ text: String) throws {
-      let value = Array(text.utf8)
-      try scene.command(value, signature: Base64.encode(try scene.operatorKey.sign(value)))
     }
   }
 }

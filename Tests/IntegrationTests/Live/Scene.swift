@@ -7,12 +7,16 @@ import Records
 import Storage
 import TestSupport
 
-/// A pipeline of its own on a real broker: its topics, its worker, its state directory, and what it left behind.
+/// A pipeline of its own on a real broker: its topics, its workers, their state directories, and what they left behind.
 final class Scene {
   let broker: LocalBroker
+  /// What stands between the workers and the broker, if anything; the tests' own clients go past it.
+  let proxy: KafkaProxy?
   let pipeline: TestPipeline
   let directory: URL
-  let worker: WorkerProcess
+  private(set) var members: [Member] = []
+  private let settings: [String]
+  private let variables: [String: String]
   let admin: Admin
   let clusterID: String
   let operatorKey: Ed25519.PrivateKey
@@ -20,15 +24,41 @@ final class Scene {
   private var topics: [String: ProducerTopic] = [:]
   private let group: Consumer
   private let ends: [Reader]
-  private let adminPort: UInt16
 
-  var stateDirectory: String { directory.appendingPathComponent("state").path }
+  /// One worker and what belongs to it.
+  final class Member {
+    let instance: String
+    let worker: WorkerProcess
+    let stateDirectory: String
+    fileprivate let adminPort: UInt16
 
+    fileprivate init(_ instance: String, _ worker: WorkerProcess, _ stateDirectory: String, _ adminPort: UInt16) {
+      self.instance = instance
+      self.worker = worker
+      self.stateDirectory = stateDirectory
+      self.adminPort = adminPort
+    }
+    /// The worker's own word; only ever waited for, never believed.
+    var status: JSONValue? {
+      httpGet(port: adminPort, path: "/api/v1/status").flatMap { try? JSONValue(parsing: $0) }
+    }
+  }
+
+  /// The first member.
+  var worker: WorkerProcess { members[0].worker }
+  var stateDirectory: String { members[0].stateDirectory }
+  var status: JSONValue? { members[0].status }
+
+  /// `settings`: `path=value` for every member; `variables`: of their environment. A broker of the scene's own is one that it may stop.
   init(
-    _ name: String, partitions: [String: Int32] = [:], seed: UInt8 = 7, settings: [String] = [],
-    variables: [String: String] = [:]
+    _ name: String, partitions: [String: Int32] = [:], seed: UInt8 = 7, broker ownBroker: LocalBroker? = nil,
+    isProxied: Bool = false, settings: [String] = [], variables: [String: String] = [:],
+    topicSettings: [NewTopic.Setting] = []
   ) throws {
-    broker = try LocalBroker.shared()
+    broker = try ownBroker ?? LocalBroker.shared()
+    proxy = isProxied ? try KafkaProxy(to: broker.bootstrap) : nil
+    self.settings = settings
+    self.variables = variables
     let name = "\(name)-\(UUID().uuidString.prefix(6).lowercased())"
     directory = FileManager.default.temporaryDirectory.appendingPathComponent("millrace-\(name)")
     try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
@@ -36,28 +66,43 @@ final class Scene {
     let keyFile = directory.appendingPathComponent("operator.pub")
     try operatorKey.publicKey.pem().write(to: keyFile, atomically: true, encoding: .utf8)
     pipeline = try TestPipeline(
-      name: name, bootstrap: broker.bootstrap, directory: directory.appendingPathComponent("state").path,
-      operatorKey: keyFile.path)
-    adminPort = try freePort()
-    worker = WorkerProcess(
-      arguments: [
-        "run", "--config", TestPipeline.file, "--log-format", "json", "--set",
-        "admin.listen=127.0.0.1:\(adminPort)",
-      ] + settings.flatMap { ["--set", $0] }, variables: pipeline.variables.merging(variables) { $1 }, logFile: directory.appendingPathComponent("log").path)
+      name: name, bootstrap: proxy?.bootstrap ?? broker.bootstrap,
+      directory: directory.appendingPathComponent("state").path, operatorKey: keyFile.path)
     admin = try Admin(broker.settings("scene"))
-    try Self.createTopics(pipeline, admin, partitions)
+    try Self.createTopics(pipeline, admin, partitions, replication: broker.replication, topicSettings)
     clusterID = try admin.clusterID()
     producer = try Producer(broker.settings("scene"))
     // Same group, never joined: for what is committed alone.
     group = try Consumer(broker.settings("scene"), GroupSettings(groupID: name))
-    let settings = broker.settings("scene")
+    let client = broker.settings("scene")
     ends = try pipeline.settings.features.inputs.map {
-      try Reader(settings, topic: $0.topic, fetch: FetchSettings(isolation: .readUncommitted))
+      try Reader(client, topic: $0.topic, fetch: FetchSettings(isolation: .readUncommitted))
     }
+    try addMember("one")
+  }
+
+  /// Another worker of this pipeline, not started, with a state directory of its own.
+  @discardableResult
+  func addMember(_ instance: String, settings more: [String] = []) throws -> Member {
+    let port = try freePort()
+    let name = members.isEmpty ? "state" : "state-\(members.count + 1)"
+    let state = directory.appendingPathComponent(name).path
+    var variables = pipeline.variables.merging(variables) { $1 }
+    variables["INSTANCE"] = instance
+    variables["STATE_DIRECTORY"] = state
+    let log = members.isEmpty ? "log" : "log-\(members.count + 1)"
+    let worker = WorkerProcess(
+      arguments: ["run", "--config", TestPipeline.file, "--log-format", "json"]
+        + (["admin.listen=127.0.0.1:\(port)"] + settings + more).flatMap { ["--set", $0] },
+      variables: variables, logFile: directory.appendingPathComponent(log).path)
+    let member = Member(instance, worker, state, port)
+    members.append(member)
+    return member
   }
 
   deinit {
-    worker.kill()
+    for member in members { member.worker.kill() }
+    proxy?.stop()
     // Left-overs in the temporary directory harm nobody.
     if ProcessInfo.processInfo.environment["MILLRACE_KEEP_SCENES"] == nil {
       try? FileManager.default.removeItem(at: directory)
@@ -65,7 +110,8 @@ final class Scene {
   }
 
   private static func createTopics(
-    _ pipeline: TestPipeline, _ admin: Admin, _ partitions: [String: Int32]
+    _ pipeline: TestPipeline, _ admin: Admin, _ partitions: [String: Int32], replication: Int32,
+    _ settings: [NewTopic.Setting]
   ) throws {
     let topics = pipeline.settings.topics
     let wide = pipeline.settings.features.inputs.map(\.topic) + [topics.predictions, topics.journal]
@@ -78,8 +124,8 @@ final class Scene {
         NewTopic(
           name: name,
           partitions: partitions[String(name.split(separator: ".").last!)]
-            ?? (wide.contains(name) ? TestPipeline.partitions : 1), replication: 1,
-          config: [.init("retention.ms", "-1")])
+            ?? (wide.contains(name) ? TestPipeline.partitions : 1), replication: replication,
+          config: [.init("retention.ms", "-1")] + settings)
       })
   }
 
@@ -131,7 +177,8 @@ final class Scene {
     try committed().joined().reduce(0) { $0 + ($1 ?? 0) }
   }
 
-  private func inputEnds() throws -> [[Int64]] {
+  /// True ends: `[partition][input]`.
+  func inputEnds() throws -> [[Int64]] {
     try (0..<TestPipeline.partitions).map { partition in
       try ends.map { reader in
         try reader.watermarks(TopicPartition(reader.topic, partition)).high
@@ -143,15 +190,22 @@ final class Scene {
   func drain(seconds: Double = 60) throws {
     let ends = try inputEnds()
     try wait(seconds: seconds, "every input to be consumed: \(try! committed()) of \(ends)") {
-      try worker.checkRunning()
+      try checkRunning()
       let committed = try committed()
       return zip(committed, ends).allSatisfy { zip($0, $1).allSatisfy { ($0 ?? 0) == $1 } }
     }
     let version = try foldedVersion()
-    try wait(seconds: 20, "the worker's model to reach \(version): \(status?["model"]?["version"]?.string ?? "none")") {
-      try worker.checkRunning()
-      return status?["model"]?["version"]?.string == version.description
+    for member in members where member.worker.id != nil {
+      try wait(seconds: 20, "the model of \(member.instance) to reach \(version): \(member.version ?? "none")") {
+        try checkRunning()
+        return member.version == version.description
+      }
     }
+  }
+
+  /// Throws where one that was started has ended by itself.
+  func checkRunning() throws {
+    for member in members { try member.worker.checkRunning() }
   }
 
   /// Version that a fresh fold of `learning` reaches.
@@ -164,11 +218,6 @@ final class Scene {
         record.value, offset: Offset(record.offset), timestamp: EventTime(milliseconds: record.timestamp))
     }
     return state
-  }
-
-  /// The worker's own word; only ever waited for, never believed.
-  var status: JSONValue? {
-    httpGet(port: adminPort, path: "/api/v1/status").flatMap { try? JSONValue(parsing: $0) }
   }
 
   /// All committed records of a topic, by partition, to its true end: open transactions are waited for.
@@ -198,7 +247,7 @@ final class Scene {
   func waitForAck(_ id: String, _ status: CommandAck.Status, seconds: Double = 20) throws -> CommandAck {
     var found: CommandAck?
     try wait(seconds: seconds, "ack \(status) of \(id)") {
-      try worker.checkRunning()
+      try checkRunning()
       found = try acks().first { $0.id == id && $0.status == status }
       return found != nil
     }
@@ -207,11 +256,10 @@ final class Scene {
 
   // MARK: Judging
 
-  /// What the run has left behind. The worker must have ended: its last checkpoints are compared as well.
+  /// What the run has left behind. The workers must have ended: their last checkpoints are compared as well.
   func evidence(comparesPartitionStates: Bool = true) throws -> Evidence {
     let topics = pipeline.settings.topics
-    let store = CheckpointStore(stateDirectory)
-    let model = try store.list(.model, PartitionID(0)).last.map { try store.load($0) }
+    let model = try newest(.model, PartitionID(0))
     return Evidence(
       inputs: try pipeline.settings.features.inputs.map { try read($0.topic) },
       predictions: try read(topics.predictions), journal: try read(topics.journal),
@@ -220,8 +268,17 @@ final class Scene {
       modelState: try model.map { (try $0.section("model"), $0.identity.logNext.value) },
       partitionStates: try (0..<TestPipeline.partitions).map { partition in
         guard comparesPartitionStates else { return nil }
-        return try store.list(.partition, PartitionID(partition)).last.map { try store.load($0).sections.byName }
+        return try newest(.partition, PartitionID(partition))?.sections.byName
       })
+  }
+
+  /// The checkpoint that stands furthest, of all members'.
+  private func newest(_ kind: CheckpointKind, _ partition: PartitionID) throws -> Checkpoint? {
+    try members.compactMap { member in
+      guard FileManager.default.fileExists(atPath: member.stateDirectory) else { return nil }
+      let store = CheckpointStore(member.stateDirectory)
+      return try store.list(kind, partition).last.map { try store.load($0) }
+    }.max { $0.identity.logNext < $1.identity.logNext }
   }
 
   /// Every finding of the checker.
@@ -232,6 +289,11 @@ final class Scene {
     change(&evidence)
     return Checker.check(evidence, plan: pipeline.plan)
   }
+}
+
+extension Scene.Member {
+  /// Version of the model that it says it holds.
+  var version: String? { status?["model"]?["version"]?.string }
 }
 
 extension StoredRecord {

@@ -33,7 +33,8 @@ final class WorkerProcess {
 
   deinit { kill() }
 
-  func start() throws {
+  /// `fail`: at which failpoints it is to fail, as `MILLRACE_FAIL` has them.
+  func start(fail: String? = nil) throws {
     precondition(id == nil, "it runs already")
     guard let program = Self.program else { throw Failure(description: "no millrace was found") }
     var actions = posix_spawn_file_actions_t()
@@ -44,6 +45,7 @@ final class WorkerProcess {
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
     var environment = ProcessInfo.processInfo.environment
     for (name, value) in variables { environment[name] = value }
+    environment["MILLRACE_FAIL"] = fail
     var texts = ([program] + arguments).map { strdup($0) } + [nil]
     var pairs = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { for text in texts + pairs { free(text) } }
@@ -80,6 +82,28 @@ final class WorkerProcess {
   func terminate(seconds: Double = 30) throws -> Int32 {
     signal(SIGTERM)
     return try waitForExit(seconds: seconds)
+  }
+
+  /// Whether it ended by itself; its exit code, or 128 + the signal that ended it.
+  func pollExit() -> Int32? {
+    guard let id else { return nil }
+    var status: Int32 = 0
+    guard waitpid(id, &status, WNOHANG) == id else { return nil }
+    forget(id)
+    return status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f)
+  }
+
+  /// Whether it stands still by SIGSTOP.
+  var isStopped: Bool {
+    guard let id, let text = try? String(contentsOfFile: "/proc/\(id)/stat", encoding: .utf8) else { return false }
+    return text.split(separator: ")").last?.split(separator: " ").first == "T"
+  }
+
+  /// Kilobytes in memory.
+  var residentKilobytes: Int {
+    guard let id, let text = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8) else { return 0 }
+    let line = text.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    return line.flatMap { $0.split(separator: " ").dropLast().last.flatMap { Int($0.trimmingCharacters(in: .whitespaces)) } } ?? 0
   }
 
   /// Throws with the end of the log where the process ended by itself.

@@ -1,0 +1,71 @@
+import Foundation
+import Learning
+import Records
+@testable import RunChecker
+import Testing
+
+extension LiveTests.Faults {
+  /// Commands while records flow and workers die.
+  @Suite(.serialized) struct UnderCommand {
+    @Test(.long) func `row 42: rollbacks to every target during load, one of them with the worker killed`() throws {
+      let scene = try Scene("rollback")
+      let feed = Feed(scene, requests: 1_800)
+      try scene.worker.start()
+      try feed.advance(600)
+      try scene.send("tag-1", .tag(name: "good"))
+      let tagged = try applied("tag-1", scene, feed)
+      var lineage = try #require(tagged.version).lineage.value
+      let targets: [(String, RollbackTarget)] = [
+        ("back-1", .tag("good")), ("back-2", .previous), ("back-3", .version(try #require(tagged.version))),
+        ("back-4", .tag("good")),
+      ]
+      for (id, target) in targets {
+        try feed.advance(200)
+        if id == "back-3" {
+          // The command waits in the log for the one who comes after.
+          scene.worker.kill()
+          try scene.send(id, .rollback(to: target, then: .continue))
+          try feed.send(10)
+          try scene.worker.start()
+        } else {
+          try scene.send(id, .rollback(to: target, then: .continue))
+        }
+        let ack = try applied(id, scene, feed)
+        lineage += 1
+        #expect(ack.version?.lineage.value == lineage, "\(id) \(ack)")
+        if id != "back-2" { #expect(ack.stateHash == tagged.stateHash, "\(id) \(ack)") }
+      }
+      try feed.finish()
+      #expect(try scene.folded().version.lineage.value == lineage)
+    }
+
+    @Test(.long) func `row 44: killed between a command's effect and its answer, the effect is there once and the answer comes`() throws {
+      let scene = try Scene("unanswered")
+      let feed = Feed(scene, requests: 900)
+      try scene.worker.start()
+      try feed.advance(400)
+      try scene.send("tag-1", .tag(name: "good"))
+      let tagged = try applied("tag-1", scene, feed)
+      scene.worker.kill()
+      try scene.send("back-1", .rollback(to: .tag("good"), then: .continue))
+      // The first answers are of the lane (received); the replica's come after it.
+      try feed.runUntilKilled("before_ack:1")
+      try scene.worker.start()
+      _ = try applied("back-1", scene, feed)
+      try feed.finish()
+      let state = try scene.folded()
+      #expect(state.version.lineage.value == (tagged.version?.lineage.value ?? 0) + 1)
+      #expect(try scene.acks().filter { $0.id == "back-1" && $0.status == .accepted }.isEmpty == false)
+    }
+
+    private func applied(_ id: String, _ scene: Scene, _ feed: Feed) throws -> CommandAck {
+      var found: CommandAck?
+      try feed.flow("the answer to \(id)", seconds: 40) {
+        try scene.checkRunning()
+        found = try scene.acks().first { $0.id == id && $0.status == .applied }
+        return found != nil
+      }
+      return found!
+    }
+  }
+}

@@ -1,0 +1,102 @@
+import Foundation
+import Records
+@testable import RunChecker
+import TestSupport
+import Testing
+
+/// The records of a scene on their way, a few at a time, and the end of every run: all of it consumed and judged.
+final class Feed {
+  let scene: Scene
+  private var pieces: ArraySlice<ArraySlice<PlayedRecord>>
+  private var next = ContinuousClock.now
+
+  init(_ scene: Scene, seed: UInt64 = 11, requests: Int, faultShare: Double = 0.03, piece: Int = 10) {
+    self.scene = scene
+    pieces = Stream(seed: seed, requests: requests, partitions: TestPipeline.partitions, faultShare: faultShare)
+      .records.pieces(of: piece)[...]
+  }
+
+  var isEmpty: Bool { pieces.isEmpty }
+  var left: Int { pieces.count }
+
+  func send(_ count: Int) throws {
+    for piece in pieces.prefix(count) { try scene.produce(piece) }
+    pieces = pieces.dropFirst(count)
+  }
+
+  /// Sends pieces at a pace until the condition holds; with none left it waits on.
+  func flow(
+    _ what: @autoclosure () -> String, seconds: Double = 60, every pace: Duration = .milliseconds(30),
+    until condition: () throws -> Bool
+  ) throws {
+    try wait(seconds: seconds, "\(what()), pieces left: \(left)") {
+      if ContinuousClock.now >= next {
+        try send(1)
+        next = .now + pace
+      }
+      return try condition()
+    }
+  }
+
+  /// Lets the first member run until a failpoint ends it.
+  func runUntilKilled(_ fail: String, _ location: SourceLocation = #_sourceLocation) throws {
+    let worker = scene.worker
+    let size = worker.logSize
+    try worker.start(fail: fail)
+    var code: Int32?
+    try flow("the end at \(fail)") {
+      code = worker.pollExit()
+      return code != nil
+    }
+    #expect(code == 128 + SIGKILL, "\(fail)\n\(worker.log(since: size).suffix(2_000))", sourceLocation: location)
+  }
+
+  /// Sends and waits until this many more records are committed.
+  func advance(_ count: Int64, seconds: Double = 60) throws {
+    let goal = try scene.committedCount() + count
+    try flow("\(count) more records to be committed", seconds: seconds) {
+      try scene.checkRunning()
+      return try scene.committedCount() >= goal || (isEmpty && isConsumed)
+    }
+  }
+
+  private var isConsumed: Bool { (try? scene.drain(seconds: 0)) != nil }
+
+  /// Sends the rest, lets everyone end in good order, and has the checker look at what they left.
+  func finish(
+    comparesPartitionStates: Bool = true, seconds: Double = 60, _ location: SourceLocation = #_sourceLocation
+  ) throws {
+    while !isEmpty { try send(1) }
+    try scene.drain(seconds: seconds)
+    for member in scene.members where member.worker.id != nil {
+      #expect(try member.worker.terminate() == 0, "\(member.instance)", sourceLocation: location)
+    }
+    let findings = try scene.findings(comparesPartitionStates: comparesPartitionStates)
+    #expect(findings.isEmpty, "\(findings.count): \(findings.prefix(10))", sourceLocation: location)
+  }
+}
+
+/// Which tests of faults run: a quick selection everywhere, the long ones where they are asked for.
+enum FaultSelection {
+  static let isWhole = ProcessInfo.processInfo.environment["MILLRACE_FAULTS"] == "all"
+}
+
+extension Trait where Self == ConditionTrait {
+  /// A row that takes its time: part of `make test-kafka`, and of any run with `MILLRACE_FAULTS=all`.
+  static var long: Self {
+    .enabled(if: FaultSelection.isWhole, "a long row, part of make test-kafka and of MILLRACE_FAULTS=all")
+  }
+  /// A row that the small broker cannot judge, and why.
+  static func needsKafka(_ because: Comment) -> Self { .enabled(if: LocalBroker.isApacheKafka, because) }
+  /// A row about several brokers.
+  static var needsThreeBrokers: Self {
+    .enabled(if: LocalBroker.script != nil && LocalBroker.brokerCount >= 3, "needs three brokers of the tests' own")
+  }
+  /// A row that stops a broker.
+  static var needsOwnBroker: Self { .enabled(if: LocalBroker.canBeOwned, "needs a broker that may be stopped") }
+}
+
+extension LiveTests {
+  /// The fault matrix on real brokers. A test's name begins with its row.
+  @Suite(.serialized) enum Faults {}
+}
