@@ -23,6 +23,7 @@ final class CallbackBox: @unchecked Sendable {
   let tracked = Mutex<[Int32: Int64]>([:])
   /// Of a consumer; nil for producers.
   let pacer: FetchPacer?
+  let lostAnswers = LostAnswers()
   /// Lost connections and unreachable brokers so far.
   let transportErrors = Atomic<Int>(0)
 

@@ -133,13 +133,9 @@ import CRdKafka
       return unsafe made
     }
     guard let made = unsafe made else {
-      if box.pacer == nil {
-        _ = consume self
-      } else {
-        // Why leaked: a failed `rd_kafka_new` has freed the interceptors of the object it gives back, and destroying it
-        // frees them again (seen on 2.0.2 as a crash). Some kilobytes once, before the process gives up.
-        discard self
-      }
+      // Why leaked: a failed `rd_kafka_new` has freed the interceptors of the object it gives back, and destroying it
+      // frees them again (seen on 2.0.2 as a crash). Some kilobytes once, before the process gives up.
+      discard self
       throw KafkaError(code: KafkaCode.invalidArgument, call: .create, message: words)
     }
     discard self
@@ -167,6 +163,9 @@ import CRdKafka
       }
     } else {
       unsafe rd_kafka_conf_set_dr_msg_cb(conf, millrace_kafka_delivery)
+      try check(
+        unsafe rd_kafka_conf_interceptor_add_on_new(
+          conf, "lost-answers", millrace_kafka_new_producer, box.lostAnswers.opaque), .create)
     }
     return box
   }

@@ -142,7 +142,9 @@ import Synchronization
       throw error
     }
     handle.poll(0)
-    if handle.box.transportErrors.load(ordering: .relaxed) != errorsAtBegin.load(ordering: .relaxed) {
+    if handle.box.lostAnswers.count > 0
+      || handle.box.transportErrors.load(ordering: .relaxed) != errorsAtBegin.load(ordering: .relaxed)
+    {
       doubt.store(true, ordering: .relaxed)
     }
   }
