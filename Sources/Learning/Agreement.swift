@@ -12,6 +12,19 @@ public struct Agreement: Sendable, Equatable {
     public var fold: UInt8
     public var state: Digest
     public var ledger: Digest
+
+    init(instance: String, fold: UInt8, state: Digest, ledger: Digest) {
+      self.instance = instance
+      self.fold = fold
+      self.state = state
+      self.ledger = ledger
+    }
+    init(_ claim: HashClaim) {
+      instance = claim.instance
+      fold = claim.fold
+      state = claim.stateHash
+      ledger = claim.ledgerHash
+    }
   }
   /// A state with the ledger beside it.
   public struct Candidate: Sendable, Hashable {
@@ -36,8 +49,7 @@ public struct Agreement: Sendable, Equatable {
 
   /// Whether the claim is new.
   mutating func add(_ claim: HashClaim) -> Bool {
-    let claim = Claim(
-      instance: claim.instance, fold: claim.fold, state: claim.stateHash, ledger: claim.ledgerHash)
+    let claim = Claim(claim)
     guard claims.count < Self.claimsMax, !claims.contains(claim) else { return false }
     claims.append(claim)
     return true

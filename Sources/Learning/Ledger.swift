@@ -69,6 +69,12 @@ public struct KeptEntry: Sendable, Equatable {
   public var isStored: Bool { !agreement.stored.isEmpty || isConfirmed }
   /// It may be returned to.
   public var isConfirmed: Bool { agreement.confirmed != nil }
+  /// Whether the log confirmed what this fold reached.
+  public var isBeyondDoubt: Bool { agreement.confirmed == ours }
+  /// Whether the claim names other bits than this fold reached. A claim of the first form tells nothing of the ledger.
+  public func isContradicted(by claim: Agreement.Claim) -> Bool {
+    claim.state != digest || (claim.ledger != .zero && claim.ledger != ledgerDigest)
+  }
   /// The learned state that a return to it brings back.
   var target: Digest { agreement.confirmed?.state ?? digest }
 }
@@ -114,9 +120,6 @@ public struct Ledger: Sendable, Equatable {
 
   /// Whether the charter in force made the version.
   public func isPresent(_ entry: KeptEntry) -> Bool { entry.version.lineage >= charterLineage }
-
-  /// The newest version beyond doubt: what a fold may be made again from.
-  public var lastConfirmed: KeptEntry? { kept.last { $0.isConfirmed && isPresent($0) } }
 
   /// Drops what is beyond the newest `keep` untagged states. A state that several versions share counts once, so that
   /// rollbacks do not push out what one could still return to; confirmed ones and others count apart, so that

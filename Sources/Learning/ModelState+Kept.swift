@@ -44,8 +44,7 @@ extension ModelState {
     guard let index = ledger.kept.lastIndex(where: { $0.version == claim.version }) else { return [] }
     let entry = ledger.kept[index]
     let theirs = Agreement.Candidate(state: claim.stateHash, ledger: claim.ledgerHash)
-    // A claim of the first form tells nothing of the ledger.
-    let differs = theirs.state != entry.digest || (theirs.ledger != .zero && theirs.ledger != entry.ledgerDigest)
+    let differs = entry.isContradicted(by: Agreement.Claim(claim))
     if differs { ledger.counters.claimsDiffering += 1 }
     guard ledger.kept[index].agreement.add(claim) else { return [] }
     let effects = settle(index, settings)

@@ -39,6 +39,8 @@ public enum FoldAlert: String, Sendable, CaseIterable {
   case commandMalformed = "control-malformed"
   /// Another replica, or this one earlier, holds other bits for the same version. Said by the worker, of the effect.
   case diverged = "learning-replicas-differ"
+  /// It was folded again and still differs. Said by the worker, which stops.
+  case stillDiverged = "learning-replica-stopped"
   case keptUnreadable = "learning-kept-unreadable"
 }
 
@@ -59,7 +61,7 @@ public enum FoldAlert: String, Sendable, CaseIterable {
 /// Threads:  owned by one thread; the scorers that it hands out are free.
 public final class ModelState {
   /// Names the arithmetic that new charters ask for.
-  public static let engine = engines[0]
+  public static let engine = engines[1]
   /// What this build can fold: a log chartered for another engine is refused.
   static let engines = ["millrace models=\(ModelsVersion.current) fold=1", "millrace models=\(ModelsVersion.current) fold=2"]
 

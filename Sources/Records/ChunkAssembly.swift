@@ -84,4 +84,17 @@ public struct CheckpointIndex: Sendable {
         && manifest.learned.chunks.allSatisfy(chunks.contains) && manifest.ledger.chunks.allSatisfy(chunks.contains)
     }.sorted { ($1.next, $1.version) < ($0.next, $0.version) }
   }
+
+  /// Tombstones for manifests of versions that are not `kept`, save the newest few, and for chunks that no other manifest
+  /// names; in order.
+  public func retirable(keeping kept: Set<ModelVersion>, newest: Int) -> [CheckpointRecord] {
+    let ordered = manifests.values.sorted { ($1.next, $1.version) < ($0.next, $0.version) }
+    let retired = ordered.dropFirst(max(newest, 0)).filter { !kept.contains($0.version) }
+    guard !retired.isEmpty else { return [] }
+    let gone = Set(retired.map(\.version))
+    let named = Set(ordered.filter { !gone.contains($0.version) }.flatMap { $0.learned.chunks + $0.ledger.chunks })
+    var records: [CheckpointRecord] = retired.map { .retiredManifest($0.version) }
+    for chunk in chunks.sorted() where !named.contains(chunk) { records.append(.retiredChunk(chunk)) }
+    return records
+  }
 }

@@ -9,7 +9,8 @@ import Storage
 /// writes what the fold asks to be written.
 ///
 /// Every worker folds the same log by the same code, so every replica holds the same model. A replica decides
-/// nothing: what it appends (the first charter, claims, kept versions) counts only once it was folded.
+/// nothing: what it appends (charters, claims, kept versions) counts only once it was folded. Where another's claim
+/// differs from its own fold, it folds again from the last version beyond doubt, and stops if that changes nothing.
 ///
 /// Threads: everything here runs on the replica's thread.
 final class Replica {
@@ -19,22 +20,39 @@ final class Replica {
   static let recordsPerTurn = 64
 
   let context: WorkerContext
-  private(set) var state = ModelState()
-  private let reader: any LogReader
+  var state = ModelState()
+  let reader: any LogReader
   private let brake: Brake
-  private let outbox: ReplicaOutbox
+  let outbox: ReplicaOutbox
+  let topic: CheckpointsTopic
   /// Whether the log was read to its end once.
   private(set) var isCaughtUp = false
   private var publishedVersion: ModelVersion?
   private var publishedOffset = Offset(-1)
   private var lastPublication: UInt64 = 0
-  private var lastCheckpoint: UInt64
-  private var checkpointedOffset = Offset(-1)
-  private var checkpointGeneration: UInt64 = 1
-  private var checkpointParent: Digest?
+  var lastCheckpoint: UInt64
+  var checkpointedOffset = Offset(-1)
+  var checkpointGeneration: UInt64 = 1
+  var checkpointParent: Digest?
+  /// What was taken from `checkpoints` to begin with, until the log confirms it.
+  var unconfirmedBase: (version: ModelVersion, candidate: Agreement.Candidate)?
+  /// Ledgers of kept versions at their place, while they may still have to be published.
+  var ledgerParts: [ModelVersion: [UInt8]] = [:]
+  /// Which fold of this worker made `state`, and the newest that it made of all.
+  var servingFold: UInt8 = 1
+  var newestFold: UInt8 = 1
+  /// When a version that is not confirmed was announced.
+  var announcedAt: [ModelVersion: UInt64] = [:]
+  /// The fold that confirms where no other worker does; nil until it is needed.
+  var confirming: FoldAgain?
+  /// The fold that is to take the place of one that is doubted.
+  var remaking: FoldAgain?
+  /// Kept versions up to this place were made again by the fold that serves.
+  var remadeThrough = Offset(-1)
+  private var fault: TestFault
   /// Switches that the lanes have not all adopted yet.
   private var adopting: [(generation: UInt64, ack: CommandAck)] = []
-  private let onReady: (ModelState) throws(WorkerFailure) -> Void
+  let onReady: (ModelState) throws(WorkerFailure) -> Void
 
   /// `onReady` is called once, when the log was folded to its end and holds a charter.
   init(
@@ -42,6 +60,8 @@ final class Replica {
   ) throws(WorkerFailure) {
     self.context = context
     self.onReady = onReady
+    topic = CheckpointsTopic(context: context)
+    fault = context.testFault
     lastCheckpoint = context.now()
     outbox = try kafka { () throws(KafkaError) in try ReplicaOutbox(context) }
     reader = try kafka { () throws(KafkaError) in try context.makeReader(context.settings.topics.learning) }
@@ -61,8 +81,10 @@ final class Replica {
           outbox.queueAlert(kind: "brake-held", text: text, version: state.version)
         }
         settleAdoptions()
+        let again = try settleDoubts()
         checkpointIfDue()
         try send()
+        if again { continue }
       }
       if folded == 0 { reader.wait(milliseconds: 20) }
     }
@@ -86,9 +108,13 @@ final class Replica {
       switch taken {
       case .record:
         folded += 1
-        for effect in state.fold(bytes, offset: offset, timestamp: timestamp) {
-          carryOut(effect, of: bytes)
+        let record = LearningLogRecord(bytes: bytes, offset: offset, timestamp: timestamp)
+        let before = state.version
+        let effects = try state.fold(record) { (digest, version) throws(WorkerFailure) in
+          try missingState(digest, of: version)
         }
+        for effect in effects { carryOut(effect, of: bytes) }
+        fault.strike(state, since: before)
         if state.isRefused { try checkCharter() }
       case .endOfPartition:
         if !isCaughtUp { try reachedEnd() }
@@ -114,6 +140,7 @@ final class Replica {
       return
     }
     try checkCharter()
+    guard unconfirmedBase == nil else { return try startElsewhere() }
     isCaughtUp = true
     context.log.info(
       "model-ready", "model ready",
@@ -123,7 +150,9 @@ final class Replica {
       ]))
     try onReady(state)
     publish()
-    outbox.queueUnstored(state)
+    // The publisher before us may have died between keeping and publishing.
+    for entry in state.ledger.kept where !entry.isConfirmed && state.ledger.isPresent(entry) { announce(entry) }
+    newestFold = ownFolds.max() ?? 1
   }
 
   /// The logged record decides, the declaration proposes.
@@ -139,10 +168,14 @@ final class Replica {
       throw .misconfigured(
         "the declared features make other columns than the charter's contenders read; a new charter needs a new learning topic")
     }
-    if charter.settings != context.settings.learning.canonicalBytes() {
+    warnIfCharterDiffers()
+  }
+
+  private func warnIfCharterDiffers() {
+    if let charter = state.ledger.charter, charter.settings != context.settings.learning.canonicalBytes() {
       context.log.warning(
         "charter-differs",
-        "the declared learning settings differ from the charter, which is obeyed")
+        "the declared learning settings differ from the charter, which is obeyed; `millrace control charter` shows and proposes them")
     }
   }
 
@@ -171,22 +204,21 @@ final class Replica {
               version: state.version, stateHash: state.stateHash, detail: "every lane serves it")
           ))
       }
-    case .keep(let version, let digest, let bytes):
-      outbox.store(version: version, digest: digest, bytes: bytes, announce: isCaughtUp)
+    case .keep(let version, _, let bytes):
+      keep(version, bytes)
     case .switched(let version, let reason):
       context.log.notice(
         "model-switched", "model switched",
         LogFields(["version": "\(version)", "reason": reason]))
       if isCaughtUp { publish() }
+      if isCaughtUp && reason == "charter" { warnIfCharterDiffers() }
+    case .confirmed(let version, let candidate):
+      announcedAt[version] = nil
+      ledgerParts[version] = nil
+      if let base = unconfirmedBase, base.version == version, base.candidate == candidate { unconfirmedBase = nil }
     case .diverged(let version, let ours, let theirs, let instance):
-      let text =
-        "claim instance=\(instance ?? "publisher") version=\(version) theirs=\(theirs.state) ours=\(ours.state)"
-      context.log.warning("fold-alert", text, LogFields(["kind": FoldAlert.diverged.rawValue]))
-      if isCaughtUp { outbox.queueAlert(kind: FoldAlert.diverged.rawValue, text: text, version: state.version) }
-    case .confirmed, .chartered: break
-    case .missing(let digest, let version):
-      // Every state that the ledger names is held.
-      context.log.error("state-missing", "a kept state is not held", LogFields(["version": "\(version)", "digest": "\(digest)"]))
+      tellDivergence(version, ours, theirs, instance)
+    case .chartered, .missing: break  // Its record goes out with the version that it made; nothing is missing by now.
     case .alert(let kind, let text):
       context.log.warning("fold-alert", text, LogFields(["kind": kind.rawValue]))
       if isCaughtUp { outbox.queueAlert(kind: kind.rawValue, text: text, version: state.version) }
@@ -198,23 +230,26 @@ final class Replica {
       let command = try? Command(parsing: logged.value), !command.isDryRun
     else { return false }  // The fold has parsed the same bytes: anything else was not accepted.
     switch command.action {
-    case .rollback, .freeze, .unfreeze: return true
-    case .tag, .promote, .charter: return false
+    case .rollback, .freeze, .unfreeze, .charter: return true
+    case .tag, .promote: return false
     }
   }
 
   // MARK: Publishing
 
   private func publishIfDue() {
+    // What is doubted is not served any newer; a switch is served all the same.
+    guard remaking == nil else { return }
     guard publishedOffset != state.ledger.offset else { return }
     guard context.now() - lastPublication >= Self.publicationNanoseconds else { return }
     publish()
   }
 
-  private func publish() {
+  /// `anew`: also where the version was published before, with other bits.
+  func publish(anew: Bool = false) {
     lastPublication = context.now()
     publishedOffset = state.ledger.offset
-    if publishedVersion != state.version, let scorers = state.scorers() {
+    if anew || publishedVersion != state.version, let scorers = state.scorers() {
       context.hub.publish(scorers)
       publishedVersion = state.version
     }
@@ -230,82 +265,11 @@ final class Replica {
     }
   }
 
-  private func send() throws(WorkerFailure) {
-    let isPublisher = context.lanes.contains { $0.ownsControl.load(ordering: .acquiring) }
-    try kafka { () throws(KafkaError) in try outbox.send(asPublisher: isPublisher, state: state) }
-  }
+  var isPublisher: Bool { context.lanes.contains { $0.ownsControl.load(ordering: .acquiring) } }
 
-  // MARK: Checkpoints
-
-  private var fingerprint: CheckpointFingerprint {
-    CheckpointFingerprint(
-      clusterID: context.clusterID, topic: context.settings.topics.learning,
-      partition: PartitionID(0), pipeline: context.settings.name,
-      settings: Digest.of([]))
-  }
-
-  /// Offset to fold from.
-  private func restore(attempts: Int = 3) throws(WorkerFailure) -> Int64 {
-    let topic = TopicPartition(context.settings.topics.learning, 0)
-    let ends = try kafka { () throws(KafkaError) in try context.journalEnd(topic) }
-    let point = RestorePoint(
-      kind: .model, fingerprint: fingerprint, inputs: [],
-      log: LogBounds(
-        topic: topic.topic, earliest: Offset(ends.low), committed: Offset(ends.high)))
-    let restored: RestoredCheckpoint
-    do throws(StorageError) {
-      restored = try context.store.restore(at: point, knownSections: ["model"])
-    } catch {
-      throw .storage("\(error)")
+  func send() throws(WorkerFailure) {
+    try kafka { () throws(KafkaError) in
+      try outbox.send(asPublisher: isPublisher, state: state, isDoubted: remaking != nil) { content(of: $0) }
     }
-    for refused in restored.refused {
-      context.log.warning(
-        "checkpoint-refused", "checkpoint refused",
-        LogFields(["name": "\(refused.name)", "reason": "\(refused.reason)"]))
-    }
-    checkpointGeneration = restored.generationNext
-    guard let checkpoint = restored.checkpoint else {
-      // Also where nothing is left of it: a log that begins anew would forget what was learnt, in silence.
-      guard ends.low == 0 else {
-        throw .unrecoverable(
-          "the learning log begins at \(ends.low) and no checkpoint leads to it")
-      }
-      return ends.low
-    }
-    do {
-      var section = try checkpoint.reader("model")
-      state = try ModelState(restoring: &section)
-    } catch {
-      guard attempts > 0 else { throw .storage("model checkpoint does not restore: \(error)") }
-      context.setAside(checkpoint.identity, because: error)
-      return try restore(attempts: attempts - 1)
-    }
-    checkpointParent = checkpoint.id
-    checkpointedOffset = state.ledger.offset
-    return checkpoint.identity.logNext.value
-  }
-
-  private func checkpointIfDue() {
-    let every = UInt64(context.settings.checkpoints.everyMilliseconds) * 1_000_000
-    guard context.now() - lastCheckpoint >= every else { return }
-    writeCheckpoint()
-  }
-
-  private func writeCheckpoint() {
-    lastCheckpoint = context.now()
-    guard isCaughtUp, checkpointedOffset != state.ledger.offset else { return }
-    var writer = CheckpointWriter(
-      CheckpointIdentity(
-        kind: .model, fingerprint: fingerprint, inputs: [],
-        logNext: Offset(state.ledger.offset.value + 1), generation: checkpointGeneration,
-        parent: checkpointParent))
-    var section = ByteWriter()
-    state.encode(into: &section)
-    writer.add("model", section.bytes)
-    let (bytes, id) = writer.encode()
-    checkpointGeneration += 1
-    checkpointParent = id
-    checkpointedOffset = state.ledger.offset
-    context.write(CheckpointName(writer.identity), bytes)
   }
 }

@@ -4,24 +4,35 @@ import Pipeline
 import Records
 import Storage
 
-/// What the replica has to write: the first charter, claims and kept versions to `learning`, acks and alerts.
-/// Sent in short transactions of a producer of its own, the `learning` records last.
+/// What the replica has to write: the first charter, claims and kept versions to `learning`, acks and alerts, and as the
+/// publisher the kept versions themselves to `checkpoints`. Sent in short transactions of a producer of its own, the
+/// `learning` records last.
 ///
 /// Errors: what could not be sent stays and is sent again; receivers count the first of duplicates.
 /// Threads: the replica's.
 final class ReplicaOutbox {
   static let attemptsMax = 5
+  /// Manifests that stay although the ledger lists their versions no more: somebody may just be starting from one.
+  static let manifestsKept = 2
+
+  /// A kept version on its way into the log: first its content, then the record that says so.
+  private struct Publication {
+    var entry: KeptEntry
+    var charter: Charter?
+    var isUploaded = false
+  }
   private let context: WorkerContext
   private static let role = "replica"
   private var producer: any TransactionalWriter
-  private var learning, acks, alerts: any OpenTopic
+  private var learning, acks, alerts, checkpoints: any OpenTopic
   private var ackQueue: [CommandAck] = []
   private var alertQueue: [Alert] = []
-  /// Versions to announce, oldest first.
-  private var keptQueue: [(version: ModelVersion, digest: Digest)] = []
+  /// Oldest first.
+  private var publications: [Publication] = []
   private var claimQueue: [HashClaim] = []
   private(set) var hasProposedCharter = false
-  private let blobs: BlobStore
+  /// What `checkpoints` holds; nil before this worker looked, and while another publishes.
+  private var index: CheckpointIndex?
 
   init(_ context: WorkerContext) throws(KafkaError) {
     self.context = context
@@ -29,7 +40,7 @@ final class ReplicaOutbox {
     learning = try producer.open(context.settings.topics.learning)
     acks = try producer.open(context.settings.topics.acks)
     alerts = try producer.open(context.settings.topics.alerts)
-    blobs = context.blobs
+    checkpoints = try producer.open(context.settings.topics.checkpoints)
   }
 
   /// Writes the first charter, again after an error that may pass: the fold counts the first in the log.
@@ -59,39 +70,36 @@ final class ReplicaOutbox {
         time: EventTime(milliseconds: context.wallMilliseconds())))
   }
 
-  /// A state to keep: on our disk at once; told to the log when it was not folded from history.
-  func store(version: ModelVersion, digest: Digest, bytes: [UInt8], announce: Bool) {
-    do throws(StorageError) {
-      _ = try blobs.put(bytes)
-      Failpoints.pass(.betweenChunksAndManifest)
-      if announce { self.announce(version, digest) }
-    } catch {
-      context.log.error(
-        "kept-version-failed", "a kept version could not be written",
-        LogFields(["version": "\(version)", "error": "\(error)"]))
-    }
-  }
+  func queue(_ claim: HashClaim) { claimQueue.append(claim) }
 
-  /// Versions that the log lists as made but not as stored: the publisher before us may have died between.
-  func queueUnstored(_ state: ModelState) {
-    for entry in state.ledger.kept where !entry.isStored { announce(entry.version, entry.digest) }
-  }
-
-  private func announce(_ version: ModelVersion, _ digest: Digest) {
+  /// Says of a kept version what this worker's fold reached, and publishes it if this worker is the publisher by then.
+  func announce(_ entry: KeptEntry, fold: UInt8, tellsLedger: Bool, charter: Charter? = nil) {
     claimQueue.append(
       HashClaim(
-        instance: context.settings.worker.instance, version: version, stateHash: digest))
-    keptQueue.append((version, digest))
+        instance: context.settings.worker.instance, version: entry.version, stateHash: entry.digest,
+        fold: tellsLedger ? fold : 1, ledgerHash: tellsLedger ? entry.ledgerDigest : .zero))
+    publications.append(Publication(entry: entry, charter: charter))
   }
 
-  /// Sends what has gathered. Only the publisher says `kept`, so that the log holds it once.
-  func send(asPublisher isPublisher: Bool, state: ModelState) throws(KafkaError) {
-    keptQueue.removeAll { queued in
-      state.ledger.kept.first { $0.version == queued.version }?.isStored ?? true
+  /// Sends what has gathered. Only the publisher says `kept`, so that the log holds it once, and only of what everybody
+  /// can fetch. While the state is doubted nothing of it is published.
+  ///
+  /// `content` gives a version's learned state and ledger, nil if they are not here.
+  func send(
+    asPublisher isPublisher: Bool, state: ModelState, isDoubted: Bool = false,
+    content: (KeptEntry) -> (learned: [UInt8], ledger: [UInt8])?
+  ) throws(KafkaError) {
+    publications.removeAll { publication in
+      let entry = state.ledger.kept.last { $0.version == publication.entry.version }
+      return entry?.ours != publication.entry.ours || entry?.agreement.stored.contains(publication.entry.digest) ?? true
+        || publication.entry.ledgerDigest == .zero
     }
-    let kept = isPublisher ? keptQueue : []
+    if !isPublisher { index = nil }
+    let publishes = isPublisher && !isDoubted
+    if publishes { try uploadNext(state, content) }
+    let kept = publishes ? publications.filter(\.isUploaded) : []
     if ackQueue.isEmpty && alertQueue.isEmpty && claimQueue.isEmpty && kept.isEmpty { return }
-    if isPublisher { keptQueue.removeAll() }
+    if publishes { publications.removeAll { $0.isUploaded } }
     let (sentAcks, sentAlerts, sentClaims) = (ackQueue, alertQueue, claimQueue)
     ackQueue.removeAll()
     alertQueue.removeAll()
@@ -108,22 +116,95 @@ final class ReplicaOutbox {
         for claim in sentClaims {
           try produce(learning, partition: 0, claim.record())
         }
-        for entry in kept {
+        for publication in kept {
+          if let charter = publication.charter { try produce(learning, partition: 0, charter.record()) }
           try produce(
             learning, partition: 0,
-            KeptVersion(version: entry.version, digest: entry.digest).record())
+            KeptVersion(version: publication.entry.version, digest: publication.entry.digest).record())
         }
       }
     } catch {
       ackQueue = sentAcks + ackQueue
       alertQueue = sentAlerts + alertQueue
       claimQueue = sentClaims + claimQueue
-      if isPublisher { keptQueue = kept + keptQueue }
-      guard error.action != .denied, error.action != .misconfigured else { throw error }
-      context.log.warning(
-        "replica-transaction", "transaction of the replica failed; sent again",
-        LogFields(["error": "\(error)"]))
+      publications = kept + publications
+      try failed(error)
     }
+  }
+
+  private func failed(_ error: KafkaError) throws(KafkaError) {
+    guard error.action != .denied, error.action != .misconfigured else { throw error }
+    context.log.warning(
+      "replica-transaction", "transaction of the replica failed; sent again",
+      LogFields(["error": "\(error)"]))
+  }
+
+  // MARK: Publishing
+
+  /// Publishes the oldest version that is not there yet: its chunks that the topic lacks, then the manifest, and
+  /// tombstones for what nobody needs any more, in one transaction.
+  private func uploadNext(
+    _ state: ModelState, _ content: (KeptEntry) -> (learned: [UInt8], ledger: [UInt8])?
+  ) throws(KafkaError) {
+    guard let place = publications.firstIndex(where: { !$0.isUploaded }) else { return }
+    let entry = publications[place].entry
+    guard let charter = state.ledger.charter, let (learned, ledger) = content(entry) else {
+      context.log.warning(
+        "publish-failed", "a kept version's state is not here; another worker may publish it",
+        LogFields(["version": "\(entry.version)"]))
+      publications.remove(at: place)
+      return
+    }
+    do throws(KafkaError) {
+      if index == nil { index = try CheckpointsTopic(context: context).index() }
+      guard var after = index else { return }
+      let (learnedContent, learnedChunks) = ChunkedContent.cut(learned)
+      let (ledgerContent, ledgerChunks) = ChunkedContent.cut(ledger)
+      var records: [CheckpointRecord] = []
+      for (digest, chunk) in zip(learnedContent.chunks + ledgerContent.chunks, learnedChunks + ledgerChunks)
+      where !after.chunks.contains(digest) {
+        records.append(.chunk(digest, chunk))
+        after.take(.chunk(digest, []))
+      }
+      records.append(
+        .manifest(
+          CheckpointManifest(
+            pipeline: context.settings.name, clusterID: context.clusterID,
+            instance: context.settings.worker.instance, charter: Digest.of(charter.record()),
+            version: entry.version, next: Offset(entry.place.value + 1), learned: learnedContent,
+            ledger: ledgerContent)))
+      after.take(records[records.count - 1])
+      for retired in after.retirable(keeping: Set(state.ledger.kept.map(\.version)), newest: Self.manifestsKept) {
+        records.append(retired)
+        after.take(retired)
+      }
+      try transaction { () throws(KafkaError) in
+        for record in records {
+          if case .manifest = record { Failpoints.pass(.betweenChunksAndManifest) }
+          try produce(record)
+        }
+      }
+      index = after
+      publications[place].isUploaded = true
+    } catch {
+      // What the topic holds now is to be looked at again.
+      index = nil
+      try failed(error)
+    }
+  }
+
+  private func produce(_ record: CheckpointRecord) throws(KafkaError) {
+    let key = record.key
+    if let value = record.value { return try produce(checkpoints, partition: 0, key: key, value) }
+    var failure: KafkaError?
+    // SAFETY: the key is lent for the call, which copies it.
+    unsafe key.withUnsafeBytes { key in
+      do throws(KafkaError) {
+        try unsafe producer.produce(
+          checkpoints, partition: 0, key: key, value: nil, headers: nil, timestamp: 0, tracked: false)
+      } catch { failure = error }
+    }
+    if let failure { throw failure }
   }
 
   private func produceKeyed(
@@ -172,5 +253,6 @@ final class ReplicaOutbox {
     learning = try producer.open(context.settings.topics.learning)
     acks = try producer.open(context.settings.topics.acks)
     alerts = try producer.open(context.settings.topics.alerts)
+    checkpoints = try producer.open(context.settings.topics.checkpoints)
   }
 }

@@ -27,7 +27,10 @@ func topicFaults(_ settings: PipelineSettings, existing: [TopicDescription]) -> 
       faults.append("topic needs the partitions of the scored input topic=\(name) count=\(other) needed=\(partitions)")
     }
   }
-  for (name, role) in [(settings.topics.learning, "learning"), (settings.topics.control, "control")] {
+  for (name, role) in [
+    (settings.topics.learning, "learning"), (settings.topics.checkpoints, "checkpoints"),
+    (settings.topics.control, "control"),
+  ] {
     if let other = count(name, role), other != 1 {
       faults.append("topic needs exactly one partition topic=\(name) role=\(role) count=\(other)")
     }

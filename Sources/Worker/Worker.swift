@@ -55,7 +55,8 @@ public final class Worker: Sendable {
     context = WorkerContext(
       settings: settings, cluster: cluster, runtime: SystemRuntime(), clusterID: clusterID, clientLog: clientLog,
       store: store, blobs: blobs, files: POSIXFiles(), trust: trust,
-      metrics: WorkerMeter(settings, windowNames: features.windowNames, build), log: log, untilEnd: untilEnd)
+      metrics: WorkerMeter(settings, windowNames: features.windowNames, build), log: log, untilEnd: untilEnd,
+      testFault: TestFault(surroundings.variables[TestFault.variable]))
   }
 
   /// On a cluster, a system and a disk of the caller's.

@@ -25,6 +25,7 @@ final class WorkerContext: Sendable {
   let log: LogWriter
   /// Stop once every input was read to its end and all of it is committed.
   let untilEnd: Bool
+  let testFault: TestFault
   let lanes: [LaneProgress]
   /// The replica's last publication, for people; nil before the first.
   let model = Mutex<ModelSnapshot?>(nil)
@@ -35,10 +36,11 @@ final class WorkerContext: Sendable {
 
   init(
     settings: PipelineSettings, cluster: any Cluster, runtime: any Runtime, clusterID: String, clientLog: LogQueue,
-    store: CheckpointStore, blobs: BlobStore, files: any FileOperations, trust: [Ed25519.PublicKey], metrics: WorkerMeter, log: LogWriter, untilEnd: Bool
+    store: CheckpointStore, blobs: BlobStore, files: any FileOperations, trust: [Ed25519.PublicKey], metrics: WorkerMeter, log: LogWriter, untilEnd: Bool,
+    testFault: TestFault = TestFault(nil)
   ) {
     self.untilEnd = untilEnd
-
+    self.testFault = testFault
     self.settings = settings
     self.cluster = cluster
     self.runtime = runtime

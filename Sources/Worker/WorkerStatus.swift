@@ -284,6 +284,8 @@ extension Worker {
       json.value(entry.version.description)
       json.key("stored")
       json.value(entry.isStored)
+      json.key("confirmed")
+      json.value(entry.isConfirmed)
       json.key("tags")
       json.beginArray()
       for tag in entry.tags { json.value(tag) }

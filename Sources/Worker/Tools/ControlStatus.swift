@@ -110,10 +110,14 @@ private func fold(
       partition: 0, through: bounds.high, timeoutMilliseconds: millisecondsLeft(deadline)
     ) { record in
       guard record.offset < bounds.high else { return }
+      guard status.obstacle == nil else { return }
       // Effects are for workers to carry out.
-      _ = state.fold(
+      let effects = state.fold(
         bytes(of: record), offset: Offset(record.offset),
         timestamp: EventTime(milliseconds: record.timestamp))
+      if case .missing(_, let version)? = effects.first {
+        status.obstacle = "a record returns to version \(version), whose state is not in the checkpoint that the fold began with"
+      }
     }
   } catch {
     guard error.code == KafkaCode.timedOut else { throw error }

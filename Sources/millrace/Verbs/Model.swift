@@ -85,7 +85,7 @@ func modelInspect(_ invocation: Invocation) throws -> ExitCode {
     invocation.output.result("state   \(digest)")
     if let entry {
       invocation.output.result("tags    \(entry.tags.isEmpty ? "-" : entry.tags.joined(separator: ", "))")
-      invocation.output.result("kept    at \(entry.timestamp.rfc3339), log offset \(entry.offset.value), \(entry.isStored ? "stored" : "not stored yet")")
+      invocation.output.result("kept    at \(entry.timestamp.rfc3339), log offset \(entry.offset.value), \(entry.isConfirmed ? "confirmed" : entry.isStored ? "stored" : "not stored yet")")
       invocation.output.result("size    \(bytes?.count ?? 0) bytes, \(isReadable ? "readable" : "NOT READABLE")")
     }
     var table = TextTable(["contender", "learner"])

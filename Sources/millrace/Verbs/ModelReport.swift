@@ -13,11 +13,11 @@ struct ModelReport {
   /// Newest first.
   var kept: [KeptEntry] { ledger.kept.reversed() }
 
-  static let keptHead = ["version", "tags", "stored", "state", "log offset", "at"]
+  static let keptHead = ["version", "tags", "confirmed", "state", "log offset", "at"]
   static func keptRow(_ entry: KeptEntry) -> [String] {
     [
       entry.version.description, entry.tags.isEmpty ? "-" : entry.tags.joined(separator: ","),
-      entry.isStored ? "yes" : "no", String(entry.digest.description.prefix(12)),
+      entry.isConfirmed ? "yes" : "no", String(entry.digest.description.prefix(12)),
       "\(entry.offset.value)", entry.timestamp.rfc3339,
     ]
   }
@@ -54,7 +54,8 @@ struct ModelReport {
   static func json(_ entry: KeptEntry) -> JSONText {
     .object([
       ("version", .string(entry.version.description)), ("tags", .array(entry.tags.map { .string($0) })),
-      ("stored", .bool(entry.isStored)), ("state_hash", .string(entry.digest.description)),
+      ("stored", .bool(entry.isStored)), ("confirmed", .bool(entry.isConfirmed)),
+      ("state_hash", .string(entry.digest.description)),
       ("log_offset", .integer(entry.offset.value)), ("time", .string(entry.timestamp.rfc3339)),
     ])
   }
