@@ -141,6 +141,11 @@ final class SimulatedRun {
     let record = topics[settings.topics.learning]!.last!
     for effect in state.fold(bytes, offset: Offset(record.offset), timestamp: EventTime(milliseconds: now)) {
       if case .keep(let version, let digest, _) = effect {
+        let ledger = state.ledgerHash
+        for fold in 1...2 as ClosedRange<UInt8> {
+          learn(
+            HashClaim(instance: "w", version: version, stateHash: digest, fold: fold, ledgerHash: ledger).record())
+        }
         learn(KeptVersion(version: version, digest: digest).record())
       }
     }
