@@ -68,18 +68,21 @@ extension Checker {
   private mutating func compareModel() {
     guard let theirs = evidence.modelState?.bytes else { return }
     let state = history.state
-    var writer = ByteWriter()
-    state.encode(into: &writer)
-    if writer.bytes == theirs { return }
+    if state.isWhat(theirs) { return }
     var reader = ByteReader(theirs)
     let told = (try? ModelState(restoring: &reader)).map { $0.summary } ?? "unreadable"
-    // A worker that started from a published version need not hold every older one; what it holds was verified.
-    if told == state.summary { return }
     find(.modelDiffers, "worker: \(told) fold: \(state.summary)")
   }
 }
 
 extension ModelState {
+  /// Whether a worker's checkpoint holds this state. One that started from a published version need not hold every
+  /// older one; those that it holds hash to what the ledger names, or cannot be restored.
+  func isWhat(_ checkpoint: [UInt8]) -> Bool {
+    var reader = ByteReader(checkpoint)
+    guard let theirs = try? ModelState(restoring: &reader) else { return false }
+    return theirs.stateHash == stateHash && theirs.ledgerHash == ledgerHash
+  }
   fileprivate var summary: String {
     "version=\(version) hash=\(stateHash) ledger=\(ledgerHash) offset=\(ledger.offset.value)"
   }

@@ -69,9 +69,7 @@ extension World {
       else { return nil }
       var history = ModelHistory()
       for record in learning where record.offset < checkpoint.identity.logNext.value { history.fold(record) }
-      var writer = ByteWriter()
-      history.state.encode(into: &writer)
-      return writer.bytes == theirs ? nil : "modelDiffers: \(slot.name) next=\(checkpoint.identity.logNext.value)"
+      return history.state.isWhat(theirs) ? nil : "modelDiffers: \(slot.name) next=\(checkpoint.identity.logNext.value)"
     }
   }
 
