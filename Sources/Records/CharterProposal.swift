@@ -3,6 +3,8 @@
 /// On the topic: `{"settings": base64 of the canonical learning settings, "columns": hex digest of the row's columns}`.
 /// The columns are those of the charter in force: they cannot change with it, and the digest says so early.
 public struct CharterProposal: Sendable, Hashable {
+  /// Leaves room for the rest of a command, its reason at its longest included.
+  public static let settingsByteCountMax = 9_000
   public var settings: [UInt8]
   public var columns: Digest
 

@@ -110,6 +110,24 @@ import Testing
     #expect(world.state.stateHash == hash)
   }
 
+  @Test func `settings say what they change, and nothing where they change nothing`() {
+    var settings = worldSettings
+    #expect(settings.changes(from: worldSettings) == [])
+    Self.faster(&settings)
+    settings.contenders[0].calibration = .none
+    settings.contenders[2].name = "guess"
+    settings.keep = 9
+    #expect(
+      settings.changes(from: worldSettings) == [
+        "keep: 3 → 9", "contenders: champion,no-windows,base-rate → champion,no-windows,guess",
+        "champion calibrate: platt rate 0.05 → none", "no-windows rate: 0.08 → 0.16",
+      ])
+    settings = worldSettings
+    settings.contenders[0].kind = .baseRate
+    let changes = settings.changes(from: worldSettings)
+    #expect(changes.contains("champion kind: ftrl → base_rate") && changes.contains("champion rate: 0.08 → none"))
+  }
+
   @Test func `a charter's record of another start is a divergence`() {
     let world = World(seed: 4)
     world.block(40)

@@ -134,6 +134,23 @@ import Testing
     #expect(throws: FormatError.self) { try CheckpointRecord.decode(key: [0xff], value: chunk) }
   }
 
+  @Test func `what the ledger lists no more is retired, and no chunk that another manifest names`() {
+    var index = CheckpointIndex()
+    for record in Self.records { index.take(record) }
+    var newer = Self.manifest
+    newer.version.sequence.value += 1
+    newer.next = Offset(120)
+    newer.ledger = ChunkedContent.cut([7]).content
+    index.take(.chunk(Digest.of([7]), [7]))
+    index.take(.manifest(newer))
+    #expect(index.retirable(keeping: [Self.manifest.version], newest: 1) == [])
+    #expect(index.retirable(keeping: [], newest: 2) == [])
+    let retired = index.retirable(keeping: [], newest: 1)
+    #expect(retired == [.retiredManifest(Self.manifest.version), .retiredChunk(Self.manifest.ledger.chunks[0])])
+    for record in retired { index.take(key: record.key, value: record.value) }
+    #expect(index.usable(pipeline: "flight-delay", clusterID: "c1") == [newer])
+  }
+
   @Test func `the index knows the newest manifests whose chunks are all there`() {
     var index = CheckpointIndex()
     func take(_ record: CheckpointRecord) { index.take(key: record.key, value: record.value) }

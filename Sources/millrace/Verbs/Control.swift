@@ -29,8 +29,45 @@ func controlTag(_ invocation: Invocation) throws -> ExitCode {
   return try command(.tag(name: name), invocation)
 }
 
+/// Shows how the declared learning settings differ from the charter in force, and proposes them under its lineage.
+func controlCharter(_ invocation: Invocation) throws -> ExitCode {
+  let settings = try invocation.pipeline().get()
+  let status: ControlStatus
+  do {
+    status = try readControlStatus(
+      settings, try invocation.filledSurroundings(),
+      timeoutMilliseconds: invocation.milliseconds("timeout") ?? 30_000)
+  } catch {
+    throw failure(error, settings)
+  }
+  guard status.isComplete, let model = status.model, let present = model.settings else {
+    throw Failure(
+      .badData, status.obstacle ?? "the learning log holds no charter that this program folds, or was not read to its end in time")
+  }
+  let declared = settings.learning
+  guard declared.rowSchema == present.rowSchema else {
+    throw Failure(
+      .badConfiguration, "the declared features make other columns than the charter's: that needs a new learning topic")
+  }
+  let changes = declared.changes(from: present)
+  guard !changes.isEmpty else {
+    invocation.note("the declared learning settings are in force version=\(model.version)")
+    return .done
+  }
+  for change in changes { invocation.note(change) }
+  let proposal = CharterProposal(settings: declared.canonicalBytes(), rowSchema: declared.rowSchema)
+  guard proposal.settings.count <= CharterProposal.settingsByteCountMax else {
+    throw Failure(
+      .badConfiguration,
+      "the settings are too long for a command bytes=\(proposal.settings.count) most=\(CharterProposal.settingsByteCountMax)")
+  }
+  return try command(.charter(args: proposal.args), invocation, expecting: model.version.lineage)
+}
+
 /// Signs, sends, waits, reports. 77: a worker refused; 75: answers are missing.
-private func command(_ action: Command.Action, _ invocation: Invocation) throws -> ExitCode {
+private func command(
+  _ action: Command.Action, _ invocation: Invocation, expecting lineage: Lineage? = nil
+) throws -> ExitCode {
   guard let keyPath = invocation.text("key"), let reason = invocation.text("reason") else {
     preconditionFailure("--key and --reason are required")
   }
@@ -44,7 +81,7 @@ private func command(_ action: Command.Action, _ invocation: Invocation) throws 
   noteDistrust(of: key.publicKey, settings, surroundings, invocation)
   let request = ControlRequest(
     action: action, issuer: operatorName(), reason: reason,
-    expectLineage: invocation.integer("expect-lineage").map { Lineage(UInt32($0)) },
+    expectLineage: invocation.integer("expect-lineage").map { Lineage(UInt32($0)) } ?? lineage,
     isDryRun: invocation.has("dry-run"),
     timeoutMilliseconds: invocation.milliseconds("timeout") ?? 30_000)
   let report: ControlReport

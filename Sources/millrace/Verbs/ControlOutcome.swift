@@ -29,6 +29,7 @@ struct ControlOutcome {
     let new = accepted?.version ?? report.acks.all.last { $0.version != nil }?.version
     switch report.command.action {
     case .rollback: return (accepted.flatMap { Self.version(after: "from", in: $0.detail) }, new)
+    case .charter: return (accepted.flatMap { Self.version(after: "at", in: $0.detail) }, new)
     default: return (new, new)
     }
   }
@@ -53,7 +54,8 @@ struct ControlOutcome {
     case .freeze: "learning → frozen at \(to)"
     case .unfreeze: "frozen → learning from \(to)"
     case .tag(let name): "version \(to) → kept as '\(name)'"
-    case .promote, .charter: "version \(from) → \(to)"
+    case .charter: "version \(from) → \(to), under the new charter"
+    case .promote: "version \(from) → \(to)"
     }
   }
 

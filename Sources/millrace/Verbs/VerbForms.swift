@@ -157,6 +157,13 @@ extension Verb {
       "control tag", "Keep the present version under a name.",
       arguments: [Argument(value: .text("NAME"), doc: "The tag.")], flags: commanding, body: body)
   }
+  static func controlCharter(body: @escaping VerbBody) -> Verb {
+    Verb(
+      "control charter", "Put the declared learning settings in force.",
+      discussion: "Prints how they differ from the charter in the learning log. Contenders whose encoder and rate stay the same keep what they learnt, the others begin anew; a new lineage opens, and versions kept before cannot be returned to. Columns and the number of contenders cannot change. With --dry-run the workers say what would become of each contender.",
+      flags: commanding,
+      examples: ["control charter --reason 'a higher rate' --key keys/operator --dry-run"], body: body)
+  }
   static func controlStatus(body: @escaping VerbBody) -> Verb {
     Verb(
       "control status", "Show version, lineage and state hash of every worker.",

@@ -21,6 +21,7 @@ extension CommandTable {
       .controlFreeze(body: controlFreeze),
       .controlUnfreeze(body: controlUnfreeze),
       .controlTag(body: controlTag),
+      .controlCharter(body: controlCharter),
       .controlStatus(body: controlStatus),
       .controlKeygen(body: controlKeygen),
       .topicsPlan(body: topicsPlan),

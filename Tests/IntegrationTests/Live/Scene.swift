@@ -83,11 +83,13 @@ final class Scene {
 
   /// Another worker of this pipeline, not started, with a state directory of its own.
   @discardableResult
-  func addMember(_ instance: String, settings more: [String] = []) throws -> Member {
+  func addMember(
+    _ instance: String, settings more: [String] = [], variables own: [String: String] = [:]
+  ) throws -> Member {
     let port = try freePort()
     let name = members.isEmpty ? "state" : "state-\(members.count + 1)"
     let state = directory.appendingPathComponent(name).path
-    var variables = pipeline.variables.merging(variables) { $1 }
+    var variables = pipeline.variables.merging(variables) { $1 }.merging(own) { $1 }
     variables["INSTANCE"] = instance
     variables["STATE_DIRECTORY"] = state
     let log = members.isEmpty ? "log" : "log-\(members.count + 1)"

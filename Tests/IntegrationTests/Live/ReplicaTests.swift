@@ -1,0 +1,192 @@
+import Foundation
+import Learning
+import Records
+@testable import RunChecker
+import Testing
+
+extension LiveTests {
+  /// Workers on one pipeline hold one model, and can prove it.
+  @Suite(.serialized) struct Replicas {
+    static let often = ["learning.keep_every=50"]
+
+    /// A tag, and what every member answers to it.
+    private func stateHashes(_ scene: Scene, _ id: String, _ instances: [String]) throws -> Set<Digest> {
+      try scene.send(id, .tag(name: id))
+      var hashes: [String: Digest] = [:]
+      try wait(seconds: 30, "every answer to \(id)") {
+        try scene.checkRunning()
+        for ack in try scene.acks() where ack.id == id && ack.status == .accepted {
+          hashes[ack.instance] = ack.stateHash
+        }
+        return instances.allSatisfy { hashes[$0] != nil }
+      }
+      return Set(hashes.values)
+    }
+
+    private func claims(_ scene: Scene) throws -> [HashClaim] {
+      try scene.read(scene.pipeline.settings.topics.learning)[0].compactMap { record in
+        if case .claim(let claim)? = try? LearningRecord.decode(record.value) { claim } else { nil }
+      }
+    }
+
+    private func alerts(_ scene: Scene) throws -> Set<String> {
+      Set(
+        try scene.read(scene.pipeline.settings.topics.alerts).joined()
+          .compactMap { try JSONValue(parsing: $0.value)["kind"]?.string })
+    }
+
+    @Test func `two workers hold the same state at the same version, and confirm each other's`() throws {
+      let scene = try Scene("agree", settings: Self.often)
+      try scene.addMember("two")
+      let feed = Feed(scene, requests: 500)
+      for member in scene.members { try member.worker.start() }
+      try feed.flow("both to take part") {
+        try scene.checkRunning()
+        return scene.members.allSatisfy { $0.partitions ?? 0 > 0 }
+      }
+      while !feed.isEmpty { try feed.send(1) }
+      try scene.drain()
+      #expect(try stateHashes(scene, "both", ["one", "two"]) == [try scene.folded().stateHash])
+      let claims = try claims(scene)
+      let versions = Dictionary(grouping: claims, by: \.version)
+      let byBoth = versions.values.filter { Set($0.map(\.instance)) == ["one", "two"] }
+      #expect(byBoth.count >= 2)
+      for claims in versions.values { #expect(Set(claims.map { "\($0.stateHash) \($0.ledgerHash)" }).count == 1) }
+      try wait(seconds: 20, "what was tagged to be confirmed") {
+        try scene.folded().ledger.tagged("both")?.isConfirmed == true
+      }
+      try feed.finish(comparesPartitionStates: false)
+    }
+
+    @Test func `a worker that declares other learning settings obeys the log, and a charter puts them in force for all`()
+      throws
+    {
+      let scene = try Scene("charter", settings: Self.often)
+      let feed = Feed(scene, requests: 700)
+      let deployed = try scene.addMember("two", settings: ["learning.rate=0.2"])
+      for member in scene.members { try member.worker.start() }
+      try feed.flow("both to take part") {
+        try scene.checkRunning()
+        return scene.members.allSatisfy { $0.partitions ?? 0 > 0 }
+      }
+      try feed.advance(900)
+      #expect(deployed.worker.log.contains("charter-differs"))
+      #expect(try stateHashes(scene, "before", ["one", "two"]).count == 1)
+      let old = try scene.foldedVersion()
+
+      // An operator sees the difference, and puts it in force.
+      let key = scene.directory.appendingPathComponent("operator").path
+      try scene.operatorKey.pem().write(toFile: key, atomically: true, encoding: .utf8)
+      chmod(key, 0o600)
+      let control = WorkerProcess(
+        arguments: [
+          "control", "charter", "--config", TestPipeline.file, "--set", "learning.keep_every=50", "--set",
+          "learning.rate=0.2", "--key", key, "--reason", "a higher rate",
+        ], variables: scene.pipeline.variables, logFile: scene.directory.appendingPathComponent("control").path)
+      try control.start()
+      #expect(try control.waitForExit(seconds: 60) == 0, "\(control.log)")
+      for told in ["champion rate: 0.1 → 0.2", "keeping=base-rate", "beginning=champion,no-windows", "2/2 applied"] {
+        #expect(control.log.contains(told), "\(told) in \(control.log)")
+      }
+      #expect(scene.worker.log.contains("charter-differs"))
+
+      while !feed.isEmpty { try feed.send(1) }
+      try scene.drain()
+      #expect(try stateHashes(scene, "after", ["one", "two"]) == [try scene.folded().stateHash])
+      let folded = try scene.folded()
+      #expect(folded.version.lineage.value == old.lineage.value + 1)
+      try wait(seconds: 20, "what the charter made to be confirmed, and its record") {
+        let ledger = try scene.folded().ledger
+        return ledger.kept.first { $0.version.lineage == folded.version.lineage }?.isConfirmed == true
+          && ledger.counters.chartersIgnored > 0
+      }
+      try scene.send("back", .rollback(to: .tag("before"), then: .continue))
+      #expect(try scene.waitForAck("back", .rejected).detail.contains("earlier charter"))
+      try feed.finish(comparesPartitionStates: false)
+    }
+
+    @Test func `a worker with an empty disk starts from what was published, and returns to a version it never held`()
+      throws
+    {
+      let scene = try Scene("bootstrap", settings: Self.often)
+      let feed = Feed(scene, requests: 700)
+      try scene.worker.start()
+      try feed.advance(700)
+      let good = try #require(try stateHashes(scene, "good", ["one"]).first)
+      _ = try scene.waitForAck("good", .applied)
+      try feed.flow("two later versions to be confirmed") {
+        try scene.checkRunning()
+        let ledger = try scene.folded().ledger
+        guard let tagged = ledger.tagged("good") else { return false }
+        return ledger.kept.count { $0.isConfirmed && tagged.place < $0.place } >= 2
+      }
+      let second = try scene.addMember("two")
+      try second.worker.start()
+      try feed.flow("the second to take part") {
+        try scene.checkRunning()
+        return second.partitions ?? 0 > 0
+      }
+      #expect(second.worker.log.contains("model-fetched"), "\(second.worker.log)")
+      try scene.send("back", .rollback(to: .tag("good"), then: .continue))
+      try wait(seconds: 30, "both to apply the rollback") {
+        try scene.checkRunning()
+        return Set(try scene.acks().filter { $0.id == "back" && $0.status == .applied }.map(\.instance)) == ["one", "two"]
+      }
+      let accepted = try scene.acks().filter { $0.id == "back" && $0.status == .accepted }
+      #expect(Set(accepted.map(\.stateHash)) == [good])
+      #expect(second.worker.log.contains("state-fetched"), "\(second.worker.log)")
+      while !feed.isEmpty { try feed.send(1) }
+      try scene.drain()
+      #expect(try stateHashes(scene, "after", ["one", "two"]) == [try scene.folded().stateHash])
+      try feed.finish(comparesPartitionStates: false)
+    }
+
+    @Test func `row 39: a flipped bit is noticed at the next claim, told, and folded away`() throws {
+      let scene = try Scene("flipped", settings: Self.often)
+      let second = try scene.addMember("two", variables: ["MILLRACE_TEST_FLIP_WEIGHT": "120"])
+      let feed = Feed(scene, requests: 700)
+      for member in scene.members { try member.worker.start() }
+      try feed.flow("the second to fold again") {
+        try scene.checkRunning()
+        return second.worker.log.contains("to another model")
+      }
+      #expect(second.worker.log.contains("replicas-differ") && scene.worker.log.contains("replicas-differ"))
+      while !feed.isEmpty { try feed.send(1) }
+      try scene.drain()
+      #expect(try stateHashes(scene, "healed", ["one", "two"]) == [try scene.folded().stateHash])
+      #expect(try alerts(scene).contains("learning-replicas-differ"))
+      // Nothing that the log confirmed is of the flipped bit.
+      let ledger = try scene.folded().ledger
+      #expect(ledger.kept.allSatisfy { !$0.isConfirmed || $0.isBeyondDoubt })
+      #expect(try claims(scene).contains { claim in claim.instance == "two" && claim.fold > 1 })
+      for member in scene.members { #expect(try member.worker.terminate() == 0) }
+      // What it left on disk is the model that the log makes.
+      let evidence = try scene.evidence(comparesPartitionStates: false)
+      var history = ModelHistory()
+      for record in evidence.learning where record.offset < evidence.modelState?.next ?? 0 { history.fold(record) }
+      #expect(history.state.isWhat(evidence.modelState?.bytes ?? []))
+    }
+
+    @Test func `row 39: a worker that differs again after folding again stops scoring, the others go on`() throws {
+      let scene = try Scene("faulty", settings: Self.often)
+      try scene.addMember("two")
+      let third = try scene.addMember("three", variables: ["MILLRACE_TEST_FLIP_WEIGHT": "120:always"])
+      let feed = Feed(scene, requests: 900)
+      for member in scene.members { try member.worker.start() }
+      var code: Int32?
+      try feed.flow("the faulty one to stop", seconds: 120) {
+        code = third.worker.pollExit()
+        try scene.checkRunning()
+        return code != nil
+      }
+      #expect(code == 65, "\(third.worker.log.suffix(2_000))")
+      #expect(third.worker.log.contains("folded again, to the same model"))
+      #expect(third.worker.log.contains("replica-stopped"))
+      #expect(try alerts(scene).isSuperset(of: ["learning-replicas-differ", "learning-replica-stopped"]))
+      let ledger = try scene.folded().ledger
+      #expect(ledger.kept.allSatisfy { !$0.isConfirmed || $0.isBeyondDoubt })
+      #expect(try stateHashes(scene, "rest", ["one", "two"]).count == 1)
+      for member in scene.members.dropLast() { #expect(try member.worker.terminate() == 0) }
+    }
+  }
+}
