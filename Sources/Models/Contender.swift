@@ -121,10 +121,11 @@ public final class Contender {
     return true
   }
 
-  /// Test hook: flips the lowest bit of one learnt weight, as a fault of memory would.
+  /// Test hook: flips one bit of one learnt weight, as a fault of memory would. A high one of the fraction: what a low one
+  /// changes is soon rounded away again.
   public func flipBit() {
     guard isLinear, let slot = (0..<learner.table.count).first(where: { learner.table[$0].x != 0 }) else { return }
-    learner.table[slot].x = Float(bitPattern: learner.table[slot].x.bitPattern ^ 1)
+    learner.table[slot].x = Float(bitPattern: learner.table[slot].x.bitPattern ^ 1 << 22)
     markAll()
   }
 }
