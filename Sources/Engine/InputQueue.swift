@@ -1,6 +1,17 @@
 import Features
 import Records
 
+/// A record that a state has taken: its place, and the CRC32C of its payload. A topic that holds another one there is
+/// not the topic that the state was made from.
+public struct TakenRecord: Equatable, Sendable {
+  public var offset: Int64
+  public var checksum: UInt32
+  public init(offset: Int64, checksum: UInt32) {
+    self.offset = offset
+    self.checksum = checksum
+  }
+}
+
 /// Decoded records of one input that wait for the merge: two batches, one read while the other fills.
 ///
 /// Life:     the lane appends while there is `room`, then `seal`s, which decodes and prepares the batch;
@@ -42,7 +53,25 @@ final class InputQueue {
       payload: payload, key: key, headers: headers, offset: offset, timestamp: timestamp)
   }
 
+  /// The record taken last, as far as its bytes were kept; nil before the first one.
+  var lastTaken: TakenRecord? { cursor > 0 ? Self.mark(batches[reading], cursor - 1) : retired }
+  /// As above, of the batch before.
+  private var retired: TakenRecord?
+
+  func restore(lastTaken: TakenRecord?) { retired = lastTaken }
+
+  private static func mark(_ batch: InputBatch, _ record: Int) -> TakenRecord? {
+    unsafe batch.withPayload(record) { payload in
+      // Of an oversized payload none are kept.
+      guard payload.count > 0 else { return nil }
+      // SAFETY: the span does not outlive the closure that lends the bytes.
+      let checksum = unsafe CRC32C.of(RawSpan(_unsafeBytes: payload))
+      return TakenRecord(offset: batch.offsets[record], checksum: checksum)
+    }
+  }
+
   func clear() {
+    retired = lastTaken
     for batch in batches { batch.clear() }
     cursor = 0
     fillingIsSealed = false
@@ -80,6 +109,8 @@ final class InputQueue {
 
   private func turnIfDone() {
     guard cursor == batches[reading].count, fillingIsSealed else { return }
+    // One checksum a batch: its record will be looked up when the partition is restored.
+    retired = lastTaken
     batches[reading].clear()
     reading = 1 - reading
     cursor = 0

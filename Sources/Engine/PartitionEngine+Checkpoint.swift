@@ -8,9 +8,10 @@ import Records
 ///     engine   next offsets, largest event times and record counts, accounting, replay marks
 ///     windows  `PartitionFeatures`
 ///     waiting  `LabelJoin`
+///     last-taken  per input: whether one is known u8, offset i64, CRC32C u32; older files lack it
 ///     journal-marks  where in the journal a replay from each mark begins; older files lack it
 extension PartitionEngine {
-  public static var checkpointSections: [String] { stateSections + ["journal-marks"] }
+  public static var checkpointSections: [String] { stateSections + ["journal-marks", "last-taken"] }
   /// Those that are a function of the logs alone. The marks' places are lower bounds: how far behind the truth they
   /// lag depends on when commits were answered.
   public static var stateSections: [String] { ["engine", "windows", "waiting"] }
@@ -37,6 +38,13 @@ extension PartitionEngine {
     var places = ByteWriter()
     marks.encodeJournal(into: &places)
     checkpoint.add("journal-marks", places.bytes, required: false)
+    var taken = ByteWriter()
+    for queue in queues {
+      taken.write(queue.lastTaken != nil)
+      taken.write(queue.lastTaken?.offset ?? 0)
+      taken.write(queue.lastTaken?.checksum ?? 0)
+    }
+    checkpoint.add("last-taken", taken.bytes, required: false)
   }
 
   /// Takes the state of a verified checkpoint; on a fault the engine must be thrown away.
@@ -62,9 +70,19 @@ extension PartitionEngine {
     var waiting = try checkpoint.reader("waiting")
     try join.restore(from: &waiting)
     try waiting.expectEnd()
-    guard checkpoint.sections.contains(where: { $0.name == "journal-marks" }) else { return }
-    var places = try checkpoint.reader("journal-marks")
-    try marks.restoreJournal(from: &places)
-    try places.expectEnd()
+    if checkpoint.sections.contains(where: { $0.name == "journal-marks" }) {
+      var places = try checkpoint.reader("journal-marks")
+      try marks.restoreJournal(from: &places)
+      try places.expectEnd()
+    }
+    guard checkpoint.sections.contains(where: { $0.name == "last-taken" }) else { return }
+    var taken = try checkpoint.reader("last-taken")
+    for queue in queues {
+      let isKnown = try taken.readBool("last taken")
+      let record = TakenRecord(
+        offset: try taken.read(Int64.self, "last offset"), checksum: try taken.read(UInt32.self, "last checksum"))
+      queue.restore(lastTaken: isKnown ? record : nil)
+    }
+    try taken.expectEnd()
   }
 }

@@ -95,6 +95,8 @@ public final class PartitionEngine {
 
   /// Per input, the offset after the last record that went into the state.
   public var consumedOffsets: [Int64] { nextOffsets }
+  /// The record of an input that was taken last, if its bytes were kept.
+  public func lastTaken(input: Int) -> TakenRecord? { queues[input].lastTaken }
   public var waitingCount: Int { join.waitingCount }
   public var earlyLabelCount: Int { join.earlyLabelCount }
   public var windowCounters: FeatureCounters { features.counters }

@@ -121,6 +121,7 @@ extension Lane {
           try PartitionRestore(context: context, plan: plan, consumer: consumer, journals: journals, partition: PartitionID(number))
             .run(committed: committed[(index * width)..<((index + 1) * width)].map(\.offset)))
       }
+      try TopicIdentity(context: context).check(made.flatMap(\.remembered))
       if asksControl {
         let low = try kafka { () throws(KafkaError) in try consumer.watermarks(control).low }
         self.control = ControlIntake(

@@ -18,6 +18,8 @@ final class LanePartition: @unchecked Sendable {
   var endedAt: [UInt64?] = []
   /// nil once it is live.
   var restoring: Restoring?
+  /// Records of the inputs that its checkpoint was made with: the topics must still hold them.
+  var remembered: [RememberedRecord] = []
   /// Records that are still to be taken one at a time, since a process died near here.
   var careLeft = 0
 

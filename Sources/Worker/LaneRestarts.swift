@@ -32,7 +32,8 @@ struct LaneRestarts {
       return again("\(error)")
     case .kafka(let error) where error.action == .retrySameCall || error.action == .rejoinGroup:
       return again("\(error)")
-    case .kafka, .unrecoverable, .misconfigured, .beyondTolerance, .storage: return .fail(failure)
+    case .kafka, .unrecoverable, .misconfigured, .beyondTolerance, .denied, .storage,
+      .topicRecreated, .topicsChanged: return .fail(failure)
     }
   }
 

@@ -45,7 +45,8 @@ struct PartitionRestore {
         committed: committed, lowest: bounds.map(\.low), start: bounds.map(\.low),
         journalNext: last?.nextOffsets, journalReplayFrom: last?.replayFrom,
         journalLowest: ends.low, journalReplayPlace: last?.replayJournal ?? 0,
-        checkpoint: restored.checkpoint?.identity.inputs.map(\.next.value)))
+        checkpoint: restored.checkpoint?.identity.inputs.map(\.next.value),
+        ends: bounds.map(\.high), topics: inputs.map(\.topic)))
     switch decision {
     case .begin(let at):
       return LanePartition(
@@ -54,10 +55,7 @@ struct PartitionRestore {
           journalNext: ends.high, generation: restored.generationNext, parent: restored.checkpoint?.id),
         restoring: nil)
     case .resume(let from, let to, let useCheckpoint, let warning):
-      if let warning {
-        context.log.warning(
-          "restore-warning", "restore", LogFields(["partition": "\(partition.value)", "reason": warning]))
-      }
+      if let warning { context.alert(.offsetsExpired, "partition \(partition.value): \(warning)") }
       let place = useCheckpoint ? restored.checkpoint?.identity.logNext.value ?? 0 : last?.replayJournal ?? 0
       let engine = PartitionEngine(plan: plan, partition: partition, start: from, journalPlace: place)
       if useCheckpoint, let checkpoint = restored.checkpoint {
@@ -78,11 +76,16 @@ struct PartitionRestore {
           "partition": "\(partition.value)", "checkpoint": useCheckpoint ? "yes" : "no", "from": "\(from)", "to": "\(to)",
           "journal_from": "\(max(place, ends.low))", "journal_end": "\(ends.high)",
         ]))
-      return LanePartition(
+      let made = LanePartition(
         engine: engine,
         chain: CheckpointChain(
           journalNext: ends.high, generation: restored.generationNext, parent: restored.checkpoint?.id),
         restoring: LanePartition.Restoring(feed: feed, target: to))
+      for (input, place) in inputs.enumerated() {
+        guard let taken = engine.lastTaken(input: input), taken.offset >= bounds[input].low else { continue }
+        made.remembered.append(RememberedRecord(partition: place, taken: taken))
+      }
+      return made
     case .refuse(let why):
       // Why asked once more: whoever was stalled here for longer than its session finds what the next owner has done
       // since, which is no fault of the logs.

@@ -16,6 +16,14 @@ struct StartFacts: Equatable, Sendable {
   var journalReplayPlace: Int64 = 0
   /// Offsets of the newest checkpoint that verifies and is not ahead of what was committed; nil: none.
   var checkpoint: [Int64]?
+  /// Per input, where its topic ends; nil: not known.
+  var ends: [Int64]?
+  /// Names of the inputs' topics, for people.
+  var topics: [String] = []
+
+  fileprivate func name(_ input: Int) -> String {
+    topics.indices.contains(input) ? "topic=\(topics[input])" : "input=\(input)"
+  }
 }
 
 /// From where a partition's state is made.
@@ -52,19 +60,23 @@ func decideStart(_ facts: StartFacts) -> PartitionStart {
     switch facts.committed[input] {
     case .some(let offset) where offset != journalNext[input]:
       return .refuse(
-        "committed offset and journal differ input=\(input) committed=\(offset) journal=\(journalNext[input])")
+        "committed offset and journal differ \(facts.name(input)) committed=\(offset) journal=\(journalNext[input])")
     case .none:
       warning = "committed offsets are gone; the journal's last record supplies them"
     default: break
     }
     target.append(journalNext[input])
   }
+  for (input, end) in (facts.ends ?? []).enumerated() where input < target.count && target[input] > end {
+    return .refuse(
+      "the topic ends before what was read of it: it was made anew or cut \(facts.name(input)) end=\(end) read=\(target[input])")
+  }
   if let checkpoint = facts.checkpoint {
     for input in checkpoint.indices where facts.lowest[input] > checkpoint[input] {
       // An offset equal to the target needs no record any more.
       if checkpoint[input] < target[input] {
         return .refuse(
-          "records after the checkpoint are no longer kept input=\(input) checkpoint=\(checkpoint[input]) lowest=\(facts.lowest[input])")
+          "records after the checkpoint are no longer kept \(facts.name(input)) checkpoint=\(checkpoint[input]) lowest=\(facts.lowest[input])")
       }
     }
     return .resume(from: checkpoint, to: target, useCheckpoint: true, warning: warning)
@@ -77,7 +89,7 @@ func decideStart(_ facts: StartFacts) -> PartitionStart {
   while from.count < target.count { from.append(target[from.count]) }
   for input in from.indices where facts.lowest[input] > from[input] && from[input] < target[input] {
     return .refuse(
-      "records that the state needs are no longer kept and there is no checkpoint input=\(input) needed=\(from[input]) lowest=\(facts.lowest[input])")
+      "records that the state needs are no longer kept and there is no checkpoint \(facts.name(input)) needed=\(from[input]) lowest=\(facts.lowest[input])")
   }
   return .resume(from: from, to: target, useCheckpoint: false, warning: warning)
 }

@@ -6,7 +6,7 @@ func topicFaults(_ settings: PipelineSettings, existing: [TopicDescription]) -> 
   var faults: [String] = []
   func count(_ name: String, _ role: String) -> Int32? {
     guard let topic = existing.first(where: { $0.name == name }) else {
-      faults.append("topic is missing topic=\(name) role=\(role)")
+      faults.append("topic is missing, or there is no right to see it topic=\(name) role=\(role)")
       return nil
     }
     return topic.partitionCount

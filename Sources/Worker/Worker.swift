@@ -76,7 +76,7 @@ public final class Worker: Sendable {
       id = try cluster.clusterID()
       existing = try cluster.topics()
     } catch {
-      guard error.action == .retrySameCall else { throw .kafka(error) }
+      guard error.action == .retrySameCall else { throw WorkerFailure.kafka(error).namingRights(settings) }
       let met = clientLog.drain().lines.last { $0.level <= 4 }?.message
       throw .unreachable(
         "no broker answers bootstrap=\(settings.kafka.bootstrap) reason=\(met ?? error.description)")
@@ -145,8 +145,14 @@ public final class Worker: Sendable {
   /// Why it stopped by itself; nil where it was told to.
   var failure: WorkerFailure? { failed.withLock { $0 } }
 
+  /// Ends the worker, and tells why; of several reasons the first one counts.
   private func fail(_ why: WorkerFailure) {
-    failed.withLock { $0 = $0 ?? why }
+    let named = why.namingRights(context.settings)
+    let isFirst = failed.withLock { failed in
+      defer { failed = failed ?? named }
+      return failed == nil
+    }
+    if isFirst, let kind = named.alertKind { context.alert(kind, "the worker stops: \(named)") }
     context.stop()
   }
 
@@ -154,6 +160,10 @@ public final class Worker: Sendable {
   func startThreads() throws(ThreadFailure) -> [any RunningThread] {
     var threads: [any RunningThread] = []
     do throws(ThreadFailure) {
+      threads.append(
+        try context.runtime.startThread("watch") { [self] in
+          LogWatch(context) { [self] in fail($0) }.run()
+        })
       threads.append(try context.runtime.startThread("replica") { [self] in runReplica() })
       for lane in context.lanes {
         threads.append(try context.runtime.startThread("lane-\(lane.index)") { [self] in runLane(lane) })

@@ -22,6 +22,7 @@ final class WorkerContext: Sendable {
   private let incarnations: ProducerIncarnations
   let trust: [Ed25519.PublicKey]
   let metrics: WorkerMeter
+  let alerts = AlertBox()
   let log: LogWriter
   /// Stop once every input was read to its end and all of it is committed.
   let untilEnd: Bool

@@ -9,10 +9,16 @@ public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
   case superseded(String)
   /// The logs do not fit together; starting again would not help.
   case unrecoverable(String)
+  /// A topic does not hold what was read of it.
+  case topicRecreated(String)
+  /// Topics have gone, or have other partitions than before.
+  case topicsChanged(String)
   /// Settings that contradict the cluster or the charter.
   case misconfigured(String)
   /// More dead letters than the declaration tolerates.
   case beyondTolerance(String)
+  /// A right is missing, which is named.
+  case denied(String)
   /// Disk.
   case storage(String)
 
@@ -20,7 +26,8 @@ public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
     switch self {
     case .kafka(let error): error.description
     case .superseded(let why), .unrecoverable(let why), .misconfigured(let why),
-      .beyondTolerance(let why), .storage(let why), .unreachable(let why):
+      .beyondTolerance(let why), .storage(let why), .unreachable(let why), .denied(let why),
+      .topicRecreated(let why), .topicsChanged(let why):
       why
     }
   }
@@ -38,8 +45,9 @@ public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
       }
     case .unreachable: 69
     case .superseded: 75
-    case .unrecoverable, .beyondTolerance: 65
-    case .misconfigured: 78
+    case .unrecoverable, .beyondTolerance, .topicRecreated: 65
+    case .misconfigured, .topicsChanged: 78
+    case .denied: 77
     case .storage: 74
     }
   }

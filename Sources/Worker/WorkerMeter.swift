@@ -73,6 +73,17 @@ final class WorkerMeter: Sendable {
     metrics.checkpointDurationSeconds().observe(Double(nanoseconds) / 1e9)
     metrics.checkpointLastSuccessTimestampSeconds.set(Double(wallMilliseconds) / 1e3)
   }
+  func alerted(_ kind: AlertKind) { metrics.alerts(kind.rawValue).add() }
+  func stalled(_ ages: [(partition: TopicPartition, seconds: Double)]) {
+    metrics.stableOffsetStalledSeconds.removeAll()
+    for (partition, seconds) in ages {
+      metrics.stableOffsetStalledSeconds(partition.topic, "\(partition.partition)").set(seconds)
+    }
+  }
+  func partitioner(_ topic: String, _ kind: String) {
+    for other in PartitionerWatch.Kind.allCases { metrics.inputPartitioner.remove(topic, other.rawValue) }
+    metrics.inputPartitioner(topic, kind).set(1)
+  }
   func checkpointFailed() { metrics.checkpoints("failed").add() }
 
   /// Called at every scrape: what is a state rather than an event.

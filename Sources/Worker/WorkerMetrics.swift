@@ -51,6 +51,10 @@ public struct WorkerMetrics: Sendable {
   public let modelAUC: MetricFamily<Gauge>
   // Control
   public let controlCommands: MetricFamily<Counter>
+  // Bad states
+  public let alerts: MetricFamily<Counter>
+  public let stableOffsetStalledSeconds: MetricFamily<Gauge>
+  public let inputPartitioner: MetricFamily<Gauge>
 
   public enum State: String, CaseIterable, Sendable {
     case starting, restoring, rebalancing, running, paused, draining
@@ -162,7 +166,17 @@ public struct WorkerMetrics: Sendable {
     controlCommands = counter(
       "control_commands_total", "Commands seen, by what became of them.", ["command", "status"])
 
+    alerts = counter("alerts_total", "Alerts raised by this worker, by kind.", ["kind"])
+    stableOffsetStalledSeconds = gauge(
+      "stable_offset_stalled_seconds",
+      "For how long the last stable offset of a log has stood still behind its end; 0 where it does not.",
+      ["topic", "partition"], seriesMax: 4096)
+    inputPartitioner = gauge(
+      "input_partitioner", "1 for the partitioner that the producers of an input were found to use.",
+      ["topic", "partitioner"])
+
     buildInfo(version, commit, librdkafka).set(1)
+    for kind in AlertKind.allCases { _ = alerts(kind.rawValue) }
     for value in Self.labelStates { _ = labels(value) }
     for value in Self.exampleStates { _ = examples(value) }
     for value in Self.eventStates { _ = events(value) }

@@ -40,11 +40,13 @@ private struct LiveRun {
       units.append(Published(unit))
       sums += unit.accounting
       try checkSums(engine, streams)
+      checkLastTaken(engine, streams)
       if restarts, random.chance(0.1) {
         let checkpoint = engine.checkpointBytes()
         engine = world.makeEngine(streams)
         try engine.restore(from: Checkpoint.decode(checkpoint))
         #expect(engine.checkpointBytes() == checkpoint)
+        checkLastTaken(engine, streams)
         feeder = Feeder(streams, engine)
       }
     }
@@ -52,6 +54,18 @@ private struct LiveRun {
     accounting = engine.accounting
     earlyLabels = engine.earlyLabelCount
     #expect(sums == accounting, "what units report adds up to the account")
+  }
+}
+
+/// What the state remembers of its last records is what the streams hold there.
+private func checkLastTaken(_ engine: PartitionEngine, _ streams: HostileStreams) {
+  for input in streams.inputs.indices {
+    let last = streams.inputs[input].last { $0.offset < engine.consumedOffsets[input] }
+    // Of empty ones, and before the first, nothing can be said.
+    let expected = last.flatMap { record in
+      record.payload.isEmpty ? nil : TakenRecord(offset: record.offset, checksum: CRC32C.of(record.payload))
+    }
+    #expect(engine.lastTaken(input: input) == expected)
   }
 }
 

@@ -91,3 +91,9 @@ struct DigestTests {
     }
   }
 }
+
+@Test func `the checksum of librdkafka's partitioner is zlib's`() {
+  #expect(CRC32.of(Array("123456789".utf8)) == 0xCBF4_3926)
+  #expect(CRC32.of([]) == 0)
+  #expect(CRC32.partition(of: Array("123456789".utf8), partitions: 7) == Int32(0xCBF4_3926 % 7))
+}

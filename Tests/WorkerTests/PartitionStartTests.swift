@@ -53,6 +53,21 @@ func `what cannot be made again is refused`(facts: StartFacts) {
   }
 }
 
+@Test func `a topic that ends before what was read of it is refused by name`() {
+  for (end, isRefused) in [(Int64(19), true), (20, false), (21, false)] {
+    for checkpoint in [nil, [Int64(8), 15]] {
+      var cut = facts(checkpoint: checkpoint)
+      cut.ends = [10, end]
+      cut.topics = ["events", "labels"]
+      guard case .refuse(let why) = decideStart(cut) else {
+        #expect(!isRefused)
+        continue
+      }
+      #expect(isRefused && why.contains("topic=labels") && why.contains("end=19") && why.contains("read=20"))
+    }
+  }
+}
+
 @Test func `records below a checkpoint that already stands at the end are not missed`() {
   #expect(
     decideStart(facts(lowest: [30, 30], checkpoint: [10, 20]))
