@@ -30,8 +30,11 @@ final class GroupCoordinator {
   private(set) var generation = 0
   private(set) var state = State.empty
   private var joinCount = 0
-  private var offsets: [TopicPartition: (offset: Int64, metadata: String)] = [:]
-  private var pending: [(producer: Int, offsets: [PartitionOffset])] = []
+  private var offsets: [TopicPartition: (offset: Int64, metadata: String, place: Int)] = [:]
+  private var pending: [(producer: Int, offsets: [PartitionOffset], place: Int)] = []
+  /// Where the next commit stands in the log of commits. A marker that comes late makes an older one count, which must
+  /// not take the place of a newer one.
+  private var nextPlace = 0
   /// How long members that have to come again are waited for.
   var rebalanceNanoseconds: UInt64 = 60_000_000_000
   private(set) var rebalanceCount = 0
@@ -194,7 +197,8 @@ final class GroupCoordinator {
     if let why = fault(id: id, instance: instance, generation: asked) { return why }
     member(id)!.lastHeard = now
     broker.scheduler.note("group: producer \(producer) adds \(new.map { "\($0.partition)=\($0.offset)" })")
-    pending.append((producer, new))
+    pending.append((producer, new, nextPlace))
+    nextPlace += 1
     return nil
   }
 
@@ -202,7 +206,8 @@ final class GroupCoordinator {
   func commit(_ new: [PartitionOffset], member id: String, instance: String, generation asked: Int) -> Refusal? {
     if let why = fault(id: id, instance: instance, generation: asked) { return why }
     if state == .preparing { return .rebalanceInProgress }
-    for item in new { offsets[item.partition] = (item.offset, item.metadata) }
+    for item in new { offsets[item.partition] = (item.offset, item.metadata, nextPlace) }
+    nextPlace += 1
     return nil
   }
 
@@ -210,7 +215,9 @@ final class GroupCoordinator {
     broker.scheduler.note("group: producer \(producer) \(commit ? "commits" : "aborts")")
     if commit {
       for entry in pending where entry.producer == producer {
-        for item in entry.offsets { offsets[item.partition] = (item.offset, item.metadata) }
+        for item in entry.offsets where (offsets[item.partition]?.place ?? -1) < entry.place {
+          offsets[item.partition] = (item.offset, item.metadata, entry.place)
+        }
       }
     }
     pending.removeAll { $0.producer == producer }
