@@ -3,7 +3,7 @@ import Engine
 import Glibc
 import Pipeline
 
-// millrace-bench --config FILE --play FILE [--rounds N] [--only pipeline|learner]
+// millrace-bench --config FILE --play FILE [--rounds N] [--only pipeline|learner|recovery]
 // millrace-bench --config FILE --play FILE --write FILE --repetitions N
 //
 // Measures what needs no broker, on a recorded stream, and prints the figures as JSON. With --write it measures
@@ -31,7 +31,7 @@ while let word = words.popFirst() {
   }
 }
 guard let config = values["--config"], let play = values["--play"] else {
-  ended("--config FILE --play FILE [--rounds N] [--only pipeline|learner]", 64)
+  ended("--config FILE --play FILE [--rounds N] [--only pipeline|learner|recovery]", 64)
 }
 guard let rounds = Int(values["--rounds"] ?? "7"), rounds >= 1 else { ended("--rounds needs a number", 64) }
 
@@ -50,10 +50,15 @@ do {
   }
   var figures: [Figure] = []
   let bench = PipelineBench(plan: plan, settings: settings, stream: stream, rounds: rounds)
-  let pipeline = try bench.run()
-  figures += pipeline.figures
-  if values["--only"] != "pipeline" {
-    figures += try LearnerBench(settings: settings, blocks: pipeline.blocks, rounds: rounds).run().figures
+  if values["--only"] != "recovery" {
+    let pipeline = try bench.run()
+    figures += pipeline.figures
+    if values["--only"] != "pipeline" {
+      figures += try LearnerBench(settings: settings, blocks: pipeline.blocks, rounds: rounds).run().figures
+    }
+  }
+  if values["--only"] == nil || values["--only"] == "recovery" {
+    figures += try RecoveryBench(plan: plan, settings: settings, stream: stream, rounds: rounds).run().figures
   }
   if values["--only"] == nil {
     let windows = try bench.windowBytes(keys: 20_000)
