@@ -9,13 +9,15 @@ JANUARY := .build/play/flights-january.ndjson
 export MILLRACE_NOIDA_DB := $(CURDIR)/.venv/noida-db
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help deps build demo test bench clean
+.PHONY: help deps build demo test test-kafka bench clean
 
 help:
 	@printf '%s\n' \
 	  'make demo    the flagship, live: real flights, a poisoning, a rollback; about three minutes after the build' \
 	  '             KAFKA_BOOTSTRAP=host:port make demo does the same on your Kafka' \
-	  'make test    all tests' \
+	  'make test    all tests, on noida-db where a broker is needed' \
+  'make test-kafka  what needs a broker, on Apache Kafka: MILLRACE_KAFKA=<script that starts it>, or KAFKA_BOOTSTRAP=host:port;' \
+  '             KAFKA_VERSION=3.6 another version' \
 	  'make build   the release binary, $(MILLRACE)' \
 	  'make bench   the figures of the README; BENCH=--json for machines' \
 	  'make deps    only install what is missing (apt, a private .venv)' \
@@ -33,6 +35,9 @@ demo: build
 
 test: deps
 	@$(PYTHON) deploy/tools/run_tests.py
+
+test-kafka: deps
+	@$(PYTHON) deploy/tools/run_tests.py --kafka --version $(or $(KAFKA_VERSION),4.1)
 
 $(JANUARY): deploy/pipelines/flight-delay/play.py deploy/pipelines/playfile.py
 	@mkdir -p $(@D)

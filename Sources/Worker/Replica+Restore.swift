@@ -183,6 +183,8 @@ extension Replica {
   func writeCheckpoint() {
     lastCheckpoint = context.now()
     guard isCaughtUp, remaking == nil, checkpointedOffset != state.ledger.offset else { return }
+    // A command behind the checkpoint is not folded again, so it must have been answered.
+    guard adopting.isEmpty, !outbox.hasUnsentAcks else { return }
     var writer = CheckpointWriter(
       CheckpointIdentity(
         kind: .model, fingerprint: fingerprint, inputs: [],

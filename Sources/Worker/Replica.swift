@@ -51,7 +51,7 @@ final class Replica {
   var remadeThrough = Offset(-1)
   private var fault: TestFault
   /// Switches that the lanes have not all adopted yet.
-  private var adopting: [(generation: UInt64, ack: CommandAck)] = []
+  private(set) var adopting: [(generation: UInt64, ack: CommandAck)] = []
   let onReady: (ModelState) throws(WorkerFailure) -> Void
 
   /// `onReady` is called once, when the log was folded to its end and holds a charter.
@@ -82,8 +82,8 @@ final class Replica {
         }
         settleAdoptions()
         let again = try settleDoubts()
-        checkpointIfDue()
         try send()
+        checkpointIfDue()
         if again { continue }
       }
       if folded == 0 { reader.wait(milliseconds: 20) }
@@ -150,6 +150,8 @@ final class Replica {
       ]))
     try onReady(state)
     publish()
+    // Of commands that were folded on the way: what they changed is served from now on.
+    for index in adopting.indices { adopting[index].generation = context.hub.generation }
     // The publisher before us may have died between keeping and publishing.
     for entry in state.ledger.kept where !entry.isConfirmed && state.ledger.isPresent(entry) { announce(entry) }
     newestFold = ownFolds.max() ?? 1
@@ -188,14 +190,14 @@ final class Replica {
         brake.release(command: id)
       }
       context.metrics.command(status: status.rawValue)
-      guard isCaughtUp else { return }
+      guard isCaughtUp || isAwaited(id) else { return }
       outbox.queue(
         CommandAck(
           id: id, instance: context.settings.worker.instance, status: status, version: version,
           stateHash: hash, detail: detail))
       // A tag is applied when it is kept, which the fold says; what changes serving, when every lane serves it.
       if status == .accepted, changesServing(record) {
-        publish()
+        if isCaughtUp { publish() }
         adopting.append(
           (
             context.hub.generation,
@@ -223,6 +225,13 @@ final class Replica {
       context.log.warning("fold-alert", text, LogFields(["kind": kind.rawValue]))
       if isCaughtUp { outbox.queueAlert(kind: kind.rawValue, text: text, version: state.version) }
     }
+  }
+
+  /// Whether somebody may still wait for the answer to a command of the past: a process before this one may have ended
+  /// between effect and answer.
+  private func isAwaited(_ id: String) -> Bool {
+    guard let seen = state.ledger.commands.last(where: { $0.id == id }) else { return false }
+    return seen.expiresAt.milliseconds > context.wallMilliseconds()
   }
 
   private func changesServing(_ record: [UInt8]) -> Bool {

@@ -61,6 +61,7 @@ final class ReplicaOutbox {
   }
 
   func queue(_ ack: CommandAck) { ackQueue.append(ack) }
+  var hasUnsentAcks: Bool { !ackQueue.isEmpty }
 
   func queueAlert(kind: String, text: String, version: ModelVersion) {
     alertQueue.append(

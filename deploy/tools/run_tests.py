@@ -2,8 +2,12 @@
 """Runs all tests, each stage under a time limit, and closes with one line `N passed, M failed` (and what was skipped).
 
 Stages: topics and play files; `swift build --build-tests`, which makes the binary too; what is deployed, against that binary;
-`swift test`. Standard library only.
+`swift test`. With --kafka, instead, the suites that need a broker on Apache Kafka: all rows of the fault matrix on one broker, those
+about several on three. Results of single tests go to .build/fault-results, for fault_matrix.py. Standard library only.
 """
+import argparse
+import datetime
+import json
 import os
 import pathlib
 import re
@@ -13,9 +17,11 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PYTHON_SECONDS, BUILD_SECONDS, SWIFT_SECONDS = 300, 3600, 1500
+PYTHON_SECONDS, BUILD_SECONDS, SWIFT_SECONDS, KAFKA_SECONDS = 300, 3600, 1500, 1500
+# What needs a broker: the client's own tests, and the whole worker. On three brokers, the rows that are about them.
+ON_ONE, ON_THREE = "KafkaTests\\.(BrokerTests|LostAnswerTests)|IntegrationTests\\.LiveTests", "row (4|15|20|22|23|24): "
 # Swift Testing: `✔ Test "name" passed after …`, `✘ Test name() failed after …`, `➜ Test name() skipped…`; suites and the summary are no tests.
-SWIFT_LINE = re.compile(r"^[^\w\s]\s+Test (?!run with|case |.* recorded an issue).+ (?:(?P<end>passed|failed) after [0-9.]+ seconds|skipped(?:\.|:|$))")
+SWIFT_LINE = re.compile(r"^[^\w\s]\s+Test (?!run with|case |.* recorded an issue)(?P<name>.+?)(?: with \d+ test cases)? (?:(?P<end>passed|failed) after [0-9.]+ seconds|skipped(?:\.|:|$))")
 # What says nothing new: starts, suites that passed, builds, and the empty run of the other test library.
 NOISE = re.compile(r"^(◇|↳ (Testing Library|Target Platform)|✔ (Suite|Test case)|\S?\s*$|\[\d+/\d+\]|Build|Test Suite '(All tests|debug\.xctest|Selected tests)'|\s+Executed 0 tests| to \".*\" (started|passed)|.* to \".*\" started\.$)")
 
@@ -65,69 +71,126 @@ def python_checks(folder, skipped, environment=None):
     return max(0, ran - len(passed_over) - int(missed)), int(missed)
 
 
-def main():
-    passed = failed = 0
-    skipped, broken = [], []
-    started = time.monotonic()
+class Tally:
+    """What the tests said, counted and by name."""
 
-    def python(folder, environment=None):
-        nonlocal passed, failed
-        good, bad = python_checks(folder, skipped, environment)
-        passed, failed = passed + good, failed + bad
-        print(f"   {passed} passed, {failed} failed so far", flush=True)
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.skipped, self.broken = [], []
+        self.results = {}
+        self.last = 0.0
 
-    say("topics and play files")
-    python("Tests/TopicsTests")
+    def so_far(self):
+        print(f"   {self.passed} passed, {self.failed} failed so far", flush=True)
 
-    say("building tests")
-    last = [0.0]
+    def python(self, folder, environment=None):
+        good, bad = python_checks(folder, self.skipped, environment)
+        self.passed, self.failed = self.passed + good, self.failed + bad
+        self.so_far()
 
-    def progress(line):
-        if re.search(r"(error|warning):", line):
+    def line(self, line):
+        """One line of `swift test`; what says something new is printed."""
+        if found := SWIFT_LINE.match(line):
+            name = found["name"].strip('"`').removesuffix("()")
+            self.results[name] = found["end"] or "skipped"
+            if found["end"] == "passed":
+                self.passed += 1
+                if time.monotonic() - self.last > 5:
+                    self.last = time.monotonic()
+                    self.so_far()
+                return
+            if found["end"] == "failed":
+                self.failed += 1
+            else:
+                self.skipped.append(line)
+        if not NOISE.match(line):
             print(line, flush=True)
-        elif time.monotonic() - last[0] > 5 and line.startswith("["):
-            last[0] = time.monotonic()
-            print(line[:150], flush=True)
 
-    if status := run(["swift", "build", "--build-tests"], BUILD_SECONDS, progress):
-        broken.append(f"swift build --build-tests ended with {status}")
-    else:
+    def swift(self, seconds, tier, *arguments, environment=None):
+        self.results = {}
+        before = (self.passed + self.failed, self.failed)
+        if (status := run(["swift", "test", "--skip-build", *arguments], seconds, self.line, environment)) and self.failed == before[1]:
+            self.broken.append(f"swift test ended with {status}")
+        if self.passed + self.failed == before[0]:
+            self.broken.append("swift test ran no test")
+        folder = ROOT / ".build/fault-results"
+        folder.mkdir(parents=True, exist_ok=True)
+        entry = {"date": datetime.date.today().isoformat(), "results": self.results}
+        (folder / f"{tier}.json").write_text(json.dumps(entry, indent=1, sort_keys=True))
+
+    def build(self):
+        def progress(line):
+            if re.search(r"(error|warning):", line):
+                print(line, flush=True)
+            elif time.monotonic() - self.last > 5 and line.startswith("["):
+                self.last = time.monotonic()
+                print(line[:150], flush=True)
+
+        if status := run(["swift", "build", "--build-tests"], BUILD_SECONDS, progress):
+            self.broken.append(f"swift build --build-tests ended with {status}")
+        return not status
+
+    def close(self, started):
+        for line in self.skipped:
+            print(f"skipped: {line.strip()}")
+        for line in self.broken:
+            print(f"error: {line}")
+        self.failed += len(self.broken)
+        say(f"took {time.monotonic() - started:.0f} s")
+        print(f"{self.passed} passed, {self.failed} failed" + (f", {len(self.skipped)} skipped" if self.skipped else ""), flush=True)
+        return 1 if self.failed else 0
+
+
+def everything(tally):
+    say("topics and play files")
+    tally.python("Tests/TopicsTests")
+    say("building tests")
+    if tally.build():
         say("pipelines, topics, schema, command lines and units against the binary")
         binary = subprocess.run(["swift", "build", "--show-bin-path"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip() + "/millrace"
-        python("Tests/DeployTests", {**os.environ, "MILLRACE": binary})
-
+        tally.python("Tests/DeployTests", {**os.environ, "MILLRACE": binary})
         say("swift test")
+        tally.swift(SWIFT_SECONDS, "noida-db")
 
-        def result(line):
-            nonlocal passed, failed
-            if found := SWIFT_LINE.match(line):
-                if found["end"] == "passed":
-                    passed += 1
-                    if time.monotonic() - last[0] > 5:
-                        last[0] = time.monotonic()
-                        print(f"   {passed} passed, {failed} failed so far", flush=True)
-                    return
-                if found["end"] == "failed":
-                    failed += 1
-                else:
-                    skipped.append(line)
-            if not NOISE.match(line):
-                print(line, flush=True)
 
-        before = passed + failed
-        if (status := run(["swift", "test", "--skip-build"], SWIFT_SECONDS, result)) and not failed:
-            broken.append(f"swift test ended with {status}")
-        if passed + failed == before:
-            broken.append("swift test ran no test")
+def on_kafka(tally, script, version):
+    """Single broker first. The tests start and stop the brokers themselves, and clean up at their exit."""
+    say("building tests")
+    if not tally.build():
+        return
+    environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP"}
+    environment |= {"MILLRACE_KAFKA": str(script), "MILLRACE_FAULTS": "all", "MILLRACE_TEST_KAFKA": version}
+    say(f"Apache Kafka {version}, one broker")
+    tally.swift(KAFKA_SECONDS, f"kafka-{version}", "--filter", ON_ONE, environment=environment)
+    say(f"Apache Kafka {version}, three brokers")
+    tally.swift(KAFKA_SECONDS, f"kafka-{version}x3", "--filter", ON_THREE, environment=environment | {"MILLRACE_TEST_BROKERS": "3"})
 
-    for line in skipped:
-        print(f"skipped: {line.strip()}")
-    for line in broken:
-        print(f"error: {line}")
-    failed += len(broken)
-    say(f"took {time.monotonic() - started:.0f} s")
-    print(f"{passed} passed, {failed} failed" + (f", {len(skipped)} skipped" if skipped else ""), flush=True)
-    return 1 if failed else 0
+
+def on_given(tally, bootstrap):
+    """A cluster that runs already: no broker is stopped."""
+    say("building tests")
+    if tally.build():
+        say(f"the cluster at {bootstrap}")
+        tally.swift(KAFKA_SECONDS, "given", "--filter", ON_ONE, environment={**os.environ, "MILLRACE_FAULTS": "all"})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kafka", action="store_true", help="on Apache Kafka: MILLRACE_KAFKA names the script that starts it, else KAFKA_BOOTSTRAP a running one")
+    parser.add_argument("--version", default="4.1", choices=["4.1", "3.6"], help="of Apache Kafka")
+    options = parser.parse_args()
+    tally, started = Tally(), time.monotonic()
+    script, bootstrap = os.environ.get("MILLRACE_KAFKA"), os.environ.get("KAFKA_BOOTSTRAP")
+    if not options.kafka:
+        everything(tally)
+    elif script:
+        on_kafka(tally, pathlib.Path(script).resolve(), options.version)
+    elif bootstrap:
+        on_given(tally, bootstrap)
+    else:
+        print("error: no Apache Kafka: set MILLRACE_KAFKA to a script that starts one, or KAFKA_BOOTSTRAP to a running one", file=sys.stderr)
+        return 1
+    return tally.close(started)
 
 
 if __name__ == "__main__":

@@ -64,14 +64,15 @@ final class Feed {
 
   /// Sends the rest, lets everyone end in good order, and has the checker look at what they left.
   func finish(
-    comparesPartitionStates: Bool = true, seconds: Double = 60, _ location: SourceLocation = #_sourceLocation
+    comparesPartitionStates: Bool = true, seconds: Double = 60, of change: (inout Evidence) -> Void = { _ in },
+    _ location: SourceLocation = #_sourceLocation
   ) throws {
     while !isEmpty { try send(1) }
     try scene.drain(seconds: seconds)
     for member in scene.members where member.worker.id != nil {
       #expect(try member.worker.terminate() == 0, "\(member.instance)", sourceLocation: location)
     }
-    let findings = try scene.findings(comparesPartitionStates: comparesPartitionStates)
+    let findings = try scene.findings(comparesPartitionStates: comparesPartitionStates, of: change)
     #expect(findings.isEmpty, "\(findings.count): \(findings.prefix(10))", sourceLocation: location)
   }
 }

@@ -71,7 +71,7 @@ final class Scene {
     admin = try Admin(broker.settings("scene"))
     try Self.createTopics(pipeline, admin, partitions, replication: broker.replication, topicSettings)
     clusterID = try admin.clusterID()
-    producer = try Producer(broker.settings("scene"))
+    producer = try Producer(broker.settings("scene"), ProducerSettings(messageBytesMax: 64 << 20))
     // Same group, never joined: for what is committed alone.
     group = try Consumer(broker.settings("scene"), GroupSettings(groupID: name))
     let client = broker.settings("scene")

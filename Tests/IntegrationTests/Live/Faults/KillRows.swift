@@ -88,7 +88,7 @@ extension LiveTests.Faults {
       let feed = Feed(scene, requests: requests)
       for point in points { try feed.runUntilKilled(point, location) }
       try scene.worker.start()
-      try feed.finish(location)
+      try feed.finish(of: { _ in }, location)
     }
   }
 }
