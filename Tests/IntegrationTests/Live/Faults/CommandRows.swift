@@ -39,6 +39,43 @@ extension LiveTests.Faults {
       #expect(try scene.folded().version.lineage.value == lineage)
     }
 
+    @Test func `row 42: a rollback brakes every worker at once while one hangs in an open transaction, and nothing newer scores after`() throws {
+      let scene = try Scene("brake")
+      let feed = Feed(scene, requests: 1_200)
+      try scene.worker.start()
+      try feed.advance(300)
+      try scene.send("tag-1", .tag(name: "good"))
+      let good = try #require(try applied("tag-1", scene, feed).version)
+      let second = try scene.addMember("two")
+      try second.worker.start(fail: "after_send_offsets:8:stop")
+      try feed.flow("the second to hang in its transaction") { second.worker.isStopped }
+      try scene.send("back-1", .rollback(to: .tag("good"), then: .freeze))
+      try feed.flow("the first to serve what it was sent back to", seconds: 10) {
+        try versions(scene).contains { $0.last.map { $0 == good || $0.lineage > good.lineage } ?? false }
+      }
+      #expect(scene.worker.log.contains("serving is pinned until the log confirms"))
+      second.worker.signal(SIGCONT)
+      try feed.flow("both to have applied it") {
+        try scene.checkRunning()
+        return try Set(scene.acks().filter { $0.id == "back-1" && $0.status == .applied }.map(\.instance)).count == 2
+      }
+      let before = try versions(scene).map(\.count)
+      try feed.advance(100)
+      for (partition, versions) in try versions(scene).enumerated() {
+        #expect(versions.dropFirst(before[partition]).allSatisfy { $0.lineage > good.lineage }, "partition \(partition)")
+      }
+      try feed.finish(comparesPartitionStates: false)
+    }
+
+    /// Versions that scored, by partition, in order.
+    private func versions(_ scene: Scene) throws -> [[ModelVersion]] {
+      try scene.read(scene.pipeline.settings.topics.predictions).map { records in
+        try records.map { record in
+          try #require(try JSONValue(parsing: record.value)["version"]?.string.flatMap { ModelVersion($0) })
+        }
+      }
+    }
+
     @Test func `row 44: killed between a command's effect and its answer, the effect is there once and the answer comes`() throws {
       let scene = try Scene("unanswered")
       let feed = Feed(scene, requests: 450)
