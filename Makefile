@@ -9,7 +9,7 @@ JANUARY := .build/play/flights-january.ndjson
 export MILLRACE_NOIDA_DB := $(CURDIR)/.venv/noida-db
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help deps build demo test test-kafka bench clean
+.PHONY: help deps build demo test test-kafka bench bench-recovery clean
 
 help:
 	@printf '%s\n' \
@@ -20,6 +20,7 @@ help:
   '             KAFKA_VERSION=3.6 another version' \
 	  'make build   the release binary, $(MILLRACE)' \
 	  'make bench   the figures of the README; BENCH=--json for machines' \
+	  'make bench-recovery  how quickly a worker is ready again' \
 	  'make deps    only install what is missing (apt, a private .venv)' \
 	  'make clean   remove what was built and installed here'
 
@@ -46,6 +47,10 @@ $(JANUARY): deploy/pipelines/flight-delay/play.py deploy/pipelines/playfile.py
 bench: build $(JANUARY)
 	@swift build -c release --product millrace-bench
 	@$(PYTHON) deploy/tools/bench.py --millrace $(MILLRACE) --play $(JANUARY) $(BENCH)
+
+bench-recovery: build $(JANUARY)
+	@swift build -c release --product millrace-bench
+	@$(PYTHON) deploy/tools/recovery.py --millrace $(MILLRACE) --play $(JANUARY) $(BENCH)
 
 clean:
 	@rm -rf .build .venv .demo

@@ -8,7 +8,6 @@ enum AlertKind: String, Sendable, CaseIterable {
   /// An open transaction holds back the last stable offset of a log.
   case stableOffsetStalled = "lso-stalled"
   case partitionsChanged = "partitions-changed"
-  case topicMissing = "topic-missing"
   /// A log ends before what was read of it, or holds another record where one was read.
   case topicRecreated = "topic-recreated"
   case partitionerMismatch = "partitioner-mismatch"

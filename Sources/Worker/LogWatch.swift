@@ -14,6 +14,8 @@ final class LogWatch {
   private static let questionMilliseconds: Int32 = 2_000
   /// Records looked at for the partitioner, newest of each partition.
   private static let sampleSpan: Int64 = 200
+  /// Looks between two at the topics, while nothing about them is odd.
+  private static let topicLooks = 3
   /// Looks between two samplings of an input whose partitioner is not known yet.
   private static let samplingLooks = 12
 
@@ -73,7 +75,8 @@ final class LogWatch {
           labels: counts.labelsJoined + counts.labelsCorrection + counts.labelsDuplicate + counts.labelsLate
             + counts.labelsOrphan, orphans: counts.labelsOrphan))
     }
-    try lookAtTopics()
+    // Each time is a client of its own.
+    if looks % Self.topicLooks == 1 || topics?.isSuspicious ?? true { try lookAtTopics() }
     let ends = try askEnds(held.map(\.partition))
     let now = context.now()
     tell(regressions.look(ends, positions: positions))

@@ -108,6 +108,9 @@ struct TopicWatch {
   /// The topics whose partitions must stay: inputs, predictions and journal, as they were at the start.
   init(_ expected: [(topic: String, count: Int32)]) { self.expected = expected }
 
+  /// Something was not as expected when last looked at.
+  var isSuspicious: Bool { oddities.values.contains { $0 > 0 } }
+
   mutating func look(_ topics: [TopicDescription]) -> [WatchEvent] {
     var changes: [(topic: String, was: Int32, now: Int32?)] = []
     for (topic, count) in expected {
