@@ -9,7 +9,7 @@ JANUARY := .build/play/flights-january.ndjson
 export MILLRACE_NOIDA_DB := $(CURDIR)/.venv/noida-db
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help deps build demo test test-kafka bench bench-recovery clean
+.PHONY: help deps build demo test test-kafka simulate bench bench-recovery clean
 
 help:
 	@printf '%s\n' \
@@ -18,6 +18,7 @@ help:
 	  'make test    all tests, on noida-db where a broker is needed' \
   'make test-kafka  what needs a broker, on Apache Kafka: MILLRACE_KAFKA=<script that starts it>, or KAFKA_BOOTSTRAP=host:port;' \
   '             KAFKA_VERSION=3.6 another version' \
+	  'make simulate SEEDS=2000   whole workers in simulated worlds; FROM=n begins elsewhere, SEED=n plays one and tells all' \
 	  'make build   the release binary, $(MILLRACE)' \
 	  'make bench   the figures of the README; BENCH=--json for machines' \
 	  'make bench-recovery  how quickly a worker is ready again' \
@@ -39,6 +40,12 @@ test: deps
 
 test-kafka: deps
 	@$(PYTHON) deploy/tools/run_tests.py --kafka --version $(or $(KAFKA_VERSION),4.1)
+
+# RELEASE=1 builds them optimised, in a place of their own: slow to build, several times as many seeds a minute.
+SIMULATE := $(if $(RELEASE),-c release -Xswiftc -enable-testing --scratch-path .build/simulate)
+simulate: deps
+	@swift build --build-tests $(SIMULATE)
+	@SEED=$(SEED) SEEDS=$(or $(SEEDS),500) FROM=$(FROM) swift test --skip-build $(SIMULATE) --filter 'through every fault'
 
 $(JANUARY): deploy/pipelines/flight-delay/play.py deploy/pipelines/playfile.py
 	@mkdir -p $(@D)

@@ -134,6 +134,18 @@ import Testing
     #expect(found.contains(.rowDiffers))
   }
 
+  @Test func `a window that counts one event more is found`() throws {
+    let column = Self.pipeline.plan.features.rowSchema.columns.firstIndex { $0.name == "asked_count_1m" }!
+    let place = Self.pipeline.plan.features.rowSchema.places[column]
+    let found = try findings { evidence in
+      try changeBlock(&evidence) { block in
+        let cell = place * block.count
+        block.numberBits[cell] = (Float(bitPattern: block.numberBits[cell]) + 1).bitPattern
+      }
+    }
+    #expect(found.contains(.windowDiffers))
+  }
+
   @Test func `an example of the other value is found`() throws {
     let found = try findings { evidence in
       try changeBlock(&evidence) { $0.headers[0].value = 1 - $0.headers[0].value }

@@ -39,6 +39,7 @@ struct Checker {
     checkDeadLetters()
     for partition in partitions { checkJournal(partition) }
     checkLabels()
+    for partition in partitions { checkWindows(partition) }
     checkModel()
     for partition in partitions { recompute(partition) }
   }

@@ -10,7 +10,7 @@ struct Finding: CustomStringConvertible, Sendable {
     // Labels and examples.
     case lostExample, doubledExample, strayExample, wrongExample
     // Recomputed.
-    case notRecomputable, scoreDiffers, predictionDiffers, rowDiffers, stateDiffers
+    case notRecomputable, scoreDiffers, predictionDiffers, rowDiffers, stateDiffers, windowDiffers
     // Model.
     case unknownVersion, claimDiffers, modelDiffers, foldRefuses
   }

@@ -15,6 +15,8 @@ struct Scenario {
   var checkpointMilliseconds: Int64 = 1_000
   var keepEvery = 25
   var hasCommands = false
+  /// Predictions are delivered at least once, all else exactly once.
+  var isAtLeastOnce = false
   var faults: [Fault] = []
   var weather = Network.Weather()
   var markerNanoseconds: UInt64 = 5_000_000
@@ -30,6 +32,8 @@ struct Scenario {
       case stop
       /// SIGSTOP for so long.
       case stall(UInt64)
+      /// One of its threads does not run for so long.
+      case stallThread(UInt64)
       case cutOff(UInt64)
       case loseHeartbeats(UInt64)
       case brokersDown(UInt64)
@@ -42,6 +46,12 @@ struct Scenario {
       case foreignTransaction(UInt64)
       case retention
       case desynchronise
+      /// The broker compacts the topic of published states.
+      case compaction
+      /// A second process under the same name, on a disk of its own.
+      case twin(UInt64)
+      /// Everybody is killed, and the group's offsets are forgotten before anybody is back.
+      case offsetsForgotten
     }
     var at: UInt64
     var kind: Kind
@@ -68,6 +78,7 @@ struct Scenario {
     scenario.checkpointMilliseconds = [200, 700, 3_000][Int(upTo(3))]
     scenario.keepEvery = [5, 15, 40][Int(upTo(3))]
     scenario.hasCommands = upTo(2) == 0
+    scenario.isAtLeastOnce = upTo(8) == 0
     scenario.laziness = [0, 2, 6][Int(upTo(3))]
     scenario.markerNanoseconds = [1, 20, 400][Int(upTo(3))] * 1_000_000
     if upTo(3) > 0 {
@@ -86,7 +97,7 @@ struct Scenario {
   private func drawFault(_ random: inout SplitMix) -> Fault {
     func upTo(_ limit: UInt64) -> UInt64 { random.next() % limit }
     let kind: Fault.Kind
-    switch upTo(30) {
+    switch upTo(37) {
     case 0..<7: kind = .kill(machine: upTo(2) == 0)
     case 7..<9: kind = .stop
     case 9..<12: kind = .stall(upTo(8 * Self.second))
@@ -100,6 +111,10 @@ struct Scenario {
     case 24: kind = .wallClock(Int64(upTo(7_200_000)) - 3_600_000)
     case 25: kind = .foreignTransaction(upTo(4 * Self.second))
     case 26: kind = .retention
+    case 27: kind = .compaction
+    case 28..<30: kind = .twin(upTo(6 * Self.second))
+    case 30: kind = .offsetsForgotten
+    case 31..<34: kind = .stallThread(upTo(5 * Self.second))
     default: kind = .desynchronise
     }
     return Fault(at: upTo(feedNanoseconds), kind: kind, instance: Int(upTo(UInt64(instances.count))))

@@ -118,8 +118,8 @@ final class Scheduler: @unchecked Sendable {
   private func resume(_ strand: Strand, _ ticket: UInt64) {
     // An older reason to go on: it went on already.
     guard strand.ticket == ticket, !strand.isDone, !strand.isAbandoned else { return }
-    if let process = strand.process, process.isAlive, process.stalledUntil > now {
-      push(process.stalledUntil, .resume(strand, ticket: ticket))
+    if let process = strand.process, process.isAlive, max(process.stalledUntil, strand.stalledUntil) > now {
+      push(max(process.stalledUntil, strand.stalledUntil), .resume(strand, ticket: ticket))
       return
     }
     strand.ticket += 1
@@ -172,7 +172,8 @@ final class Scheduler: @unchecked Sendable {
   func sleep(_ nanoseconds: UInt64) {
     let end = now + nanoseconds
     // Nothing else happens until then: no need to switch. Now and then all the same, so that bounds are seen.
-    if let strand = current, strand.process.map({ $0.isAlive && $0.stalledUntil <= now }) ?? true,
+    if let strand = current, strand.stalledUntil <= now,
+      strand.process.map({ $0.isAlive && $0.stalledUntil <= now }) ?? true,
       events.first.map({ $0.time > end }) ?? true, steps % 64 != 0
     {
       steps += 1
@@ -205,6 +206,8 @@ final class Strand {
   fileprivate var ticket: UInt64 = 0
   fileprivate var isParked = false
   fileprivate var joiners: [Strand] = []
+  /// Until then it does not run, as a thread that waits for a page or a core.
+  var stalledUntil: UInt64 = 0
   fileprivate(set) var isDone = false
   fileprivate(set) var isAbandoned = false
   fileprivate var unwindings = 0

@@ -89,6 +89,8 @@ final class SimulatedConsumer: GroupConsumer, @unchecked Sendable {
   private let timing: Timing
   private let wakeup: SimulatedWakeup
   private var topics: [String] = []
+  /// Whether committed offsets are only told once no transaction about them is open.
+  var waitsForPending = true
   private var memberID = ""
   private var generation = -1
   /// Counts joins: an answer to an older one comes too late.
@@ -324,7 +326,7 @@ final class SimulatedConsumer: GroupConsumer, @unchecked Sendable {
     _ partitions: [TopicPartition], timeoutMilliseconds: Int32
   ) throws(KafkaError) -> [CommittedOffset] {
     try side.persist(.query, "committed", milliseconds: timeoutMilliseconds) { [self] in
-      group.fetch(partitions, stable: true)
+      group.fetch(partitions, stable: waitsForPending)
     }
   }
 

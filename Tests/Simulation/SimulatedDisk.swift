@@ -85,8 +85,10 @@ final class SimulatedDisk {
     unsynced = []
   }
 
-  /// The process is gone, the machine too: what was not synced is there or not, whole or torn.
-  func crash(_ random: inout SplitMix) {
+  /// The process is gone, the machine too: what was not synced is there or not, whole or torn. Files that bear their
+  /// last name although they are torn: there must not be any.
+  func crash(_ random: inout SplitMix) -> [String] {
+    var torn: [String] = []
     var after = durableNames
     for change in unsynced where random.chance(0.5) {
       switch change {
@@ -99,7 +101,8 @@ final class SimulatedDisk {
         }
       }
     }
-    for (_, node) in after where node.durable != node.content {
+    for (path, node) in after where node.durable != node.content {
+      if !path.hasSuffix(".tmp"), !path.hasSuffix("/attempts") { torn.append(path) }
       switch random.next() % 4 {
       case 0: node.content = node.durable ?? []
       case 1: node.content = Array(node.content.prefix(node.content.count / 2))
@@ -112,6 +115,7 @@ final class SimulatedDisk {
     durableNames = after
     unsynced = []
     open = [:]
+    return torn
   }
 
   /// The process is gone, the machine stays: what was written is there, synced or not.

@@ -86,5 +86,8 @@ final class SimulatedPartition {
     return !entry.isMarker && !entry.isRemoved && entry.transaction.map { $0.outcome == .committed } ?? true
   }
 
+  /// Nobody is told any more.
+  func forgetWatchers() { watchers = [] }
+
   private func changed() { for watcher in watchers { watcher.logChanged() } }
 }

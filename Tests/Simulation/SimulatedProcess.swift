@@ -22,6 +22,8 @@ final class SimulatedProcess: @unchecked Sendable {
   var onKill: () -> Void = {}
   /// Those that were made in this process.
   var producers: [SimulatedProducer] = []
+  /// For planted faults: a transaction was aborted and none committed since.
+  var hasAborted = false
 
   enum Exit: Equatable {
     case stopped
@@ -38,6 +40,13 @@ final class SimulatedProcess: @unchecked Sendable {
 
   func stall(_ nanoseconds: UInt64) { stalledUntil = max(stalledUntil, scheduler.now + nanoseconds) }
 
+  /// One of its threads does not run for a while.
+  func stallThread(_ nanoseconds: UInt64) {
+    let running = strands.filter { !$0.isDone }
+    guard !running.isEmpty else { return }
+    running[Int(scheduler.random.next() % UInt64(running.count))].stalledUntil = scheduler.now + nanoseconds
+  }
+
   /// As `kill -9`.
   func kill() {
     guard isAlive else { return }
@@ -46,6 +55,13 @@ final class SimulatedProcess: @unchecked Sendable {
     onKill = {}
     producers = []
     for strand in strands { scheduler.wake(strand) }
+  }
+
+  /// Lets go of everything, once nothing runs any more.
+  func forget() {
+    strands = []
+    producers = []
+    onKill = {}
   }
 
   /// All its strands have ended, or never will.

@@ -1,6 +1,7 @@
 import CRdKafka
 import Kafka
 import Records
+@testable import RunChecker
 
 /// A transactional producer as librdkafka 2.0.2 behaves: records leave from a queue of its own, in batches with
 /// sequence numbers; errors come with the flags that the library gives them.
@@ -319,7 +320,6 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
   /// Asks for the end until there is an answer, or the time is up.
   private func end(_ call: KafkaCall, _ deadline: UInt64) throws(KafkaError) {
     let isCommit = call == .commit
-    var tries = 0
     while true {
       try side.checkAlive(call)
       let answer: Result<Void, Refusal>? = side.network.ask(from: side.process, "end transaction") { [self] in
@@ -333,9 +333,8 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
       case .failure(.concurrentTransactions), .failure(.loading): side.spend(20_000_000)
       case nil:
         doubt = true
-        tries += 1
-        // The library gives up waiting by itself now and then.
-        if side.scheduler.now >= deadline || tries % 3 == 0 {
+        // Whoever waits for a bounded time only hears of it.
+        if side.scheduler.now >= deadline || side.scheduler.random.chance(0.3) {
           throw KafkaError(code: KafkaCode.timedOut, call: call, flags: .retriable)
         }
       case .failure(let why):

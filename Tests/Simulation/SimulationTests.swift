@@ -48,6 +48,7 @@ import Testing
       "\(results.reduce(0) { $0 + $1.steps }) steps, \(results.reduce(0) { $0 + $1.milliseconds } / 1_000) s of virtual time,",
       "\(counts.reduce(0) { $0 + $1.starts }) starts, \(counts.reduce(0) { $0 + $1.kills }) kills,",
       "\(counts.reduce(0) { $0 + $1.bareReplays }) replays without a checkpoint,",
+      "drained within \(counts.map(\.drainMilliseconds).max() ?? 0) ms,",
       "\(counts.reduce(0) { $0 + $1.abandoned }) threads that would not unwind,",
       faults.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
   }

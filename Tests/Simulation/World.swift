@@ -17,7 +17,7 @@ final class World: @unchecked Sendable {
   static let operatorKey = try! Ed25519.PrivateKey(seed: [UInt8](repeating: 7, count: 32))
   static let directory = "/state"
   /// Bounds of one world. Virtual time that draining may take once faults have ceased.
-  static let drainNanoseconds: UInt64 = 180_000_000_000
+  static let drainNanoseconds: UInt64 = 60_000_000_000
   static let stepsMax = 400_000
 
   let scenario: Scenario
@@ -27,6 +27,7 @@ final class World: @unchecked Sendable {
   let settings: PipelineSettings
   let stream: [PlayedRecord]
   private(set) var slots: [Slot] = []
+  private var twins: [Slot] = []
   private var wallOffset: Int64 = 0
   private let begin: UInt64
   private var isDiskFull: [UInt64]
@@ -44,6 +45,8 @@ final class World: @unchecked Sendable {
     var starts = 0
     var kills = 0
     var abandoned = 0
+    /// How long it took once faults had ceased.
+    var drainMilliseconds: UInt64 = 0
     /// States that were made without a checkpoint.
     var bareReplays = 0
     var byFault: [String: Int] = [:]
@@ -77,6 +80,7 @@ final class World: @unchecked Sendable {
     settings.delivery.transactionRecords = scenario.transactionRecords
     settings.delivery.transactionIntervalMilliseconds = scenario.transactionMilliseconds
     settings.delivery.transactionTimeoutMilliseconds = 2_500
+    settings.delivery.mode = scenario.isAtLeastOnce ? .atLeastOnce : .exactlyOnce
     settings.worker.sessionTimeoutMilliseconds = 3_000
     settings.worker.heartbeatMilliseconds = 900
     settings.worker.lanes = scenario.lanes
@@ -88,6 +92,7 @@ final class World: @unchecked Sendable {
     wall = { [unowned self] in self.wall }
     createTopics()
     broker.markerNanoseconds = scenario.markerNanoseconds
+    plant.broker(broker)
     slots = scenario.instances.map { Slot(name: $0) }
   }
 
@@ -137,6 +142,7 @@ final class World: @unchecked Sendable {
     scheduler.note("calm")
     network.weather = Network.Weather(latencyNanoseconds: scenario.weather.latencyNanoseconds)
     network.downUntil = 0
+    for twin in twins { kill(twin, machine: false) }
     for slot in slots {
       slot.process?.cutOffUntil = 0
       slot.process?.heartbeatsLostUntil = 0
@@ -147,6 +153,7 @@ final class World: @unchecked Sendable {
 
   private func drain() -> Bool {
     var nextLook: UInt64 = 0
+    let began = scheduler.now
     let deadline = scheduler.now + Self.drainNanoseconds
     let isDrained = scheduler.run(until: deadline, stepsMax: Self.stepsMax) { [self] in
       if !findings.isEmpty { return true }
@@ -154,6 +161,7 @@ final class World: @unchecked Sendable {
       nextLook = scheduler.now + 50_000_000
       return self.isDrained
     }
+    counts.drainMilliseconds = (scheduler.now - began) / 1_000_000
     if !isDrained { find("not drained \(drainText)") }
     return isDrained && findings.isEmpty
   }
@@ -206,8 +214,20 @@ final class World: @unchecked Sendable {
     return text
   }
 
-  private func committed(_ place: TopicPartition) -> Int64? {
-    try? broker.group.fetch([place], stable: false).get()[0].offset
+  private func committed(_ place: TopicPartition) -> Int64? { committed([place])[0] }
+
+  /// What the group has committed; where that was forgotten and nothing came since, what the journal says.
+  func committed(_ places: [TopicPartition]) -> [Int64?] {
+    let told = (try? broker.group.fetch(places, stable: false).get())?.map(\.offset) ?? places.map { _ in nil }
+    guard counts.byFault["offsets are gone"] != nil else { return told }
+    return zip(places, told).map { place, offset in
+      let journal = broker.topic(settings.topics.journal)[Int(place.partition)]
+      guard offset == nil, let input = settings.features.inputs.firstIndex(where: { $0.topic == place.topic }),
+        let last = (0..<journal.stable).last(where: { journal.isVisible($0) }),
+        let record = try? JournalRecord.decode(journal.entries[Int(last)].value ?? [])
+      else { return offset }
+      return record.nextOffsets[input]
+    }
   }
   private func lastRecordEnd(_ partition: SimulatedPartition) -> Int64 {
     (partition.entries.indices.last { partition.isVisible(Int64($0)) }).map { Int64($0) + 1 } ?? 0
@@ -231,7 +251,7 @@ final class World: @unchecked Sendable {
   }
 
   private func end() -> [String] {
-    for slot in slots {
+    for slot in slots + twins {
       slot.process?.kill()
       slot.context?.stop()
     }
@@ -241,6 +261,9 @@ final class World: @unchecked Sendable {
     }
     counts.abandoned = processes.reduce(0) { $0 + $1.abandonedCount }
     scheduler.close()
+    // What refers to each other would stay for ever.
+    for process in processes { process.forget() }
+    for topic in broker.topics { for partition in topic.partitions { partition.forgetWatchers() } }
     return findings
   }
 
@@ -262,7 +285,7 @@ final class World: @unchecked Sendable {
   private func start(_ slot: Slot) {
     counts.starts += 1
     slot.incarnation += 1
-    slot.isStopping = false
+    slot.isStopping = twins.contains { $0 === slot }
     let process = SimulatedProcess(name: slot.name, incarnation: slot.incarnation, scheduler: scheduler)
     slot.process = process
     processes.append(process)
@@ -277,7 +300,7 @@ final class World: @unchecked Sendable {
   private func main(_ slot: Slot, _ process: SimulatedProcess) {
     var settings = settings
     settings.worker.instance = slot.name
-    let index = slots.firstIndex { $0 === slot }!
+    let index = slots.firstIndex { $0.name == slot.name }!
     let files = plant.files(
       SimulatedFiles(slot.disk, process) { [self] in
         SimulatedFiles.Trouble(
@@ -303,7 +326,6 @@ final class World: @unchecked Sendable {
       metrics: WorkerMeter(
         settings, windowNames: Self.pipeline.plan.features.windowNames, WorkerBuild(version: "0", commit: "0")),
       log: log, untilEnd: false)
-    plant.context(context)
     slot.context = context
     process.onKill = { context.stop() }
     let worker = Worker(context: context, features: Self.pipeline.plan.features)
@@ -337,14 +359,20 @@ final class World: @unchecked Sendable {
     if !slot.isStopping { plan(slot, after: Scenario.second / 2) }
   }
 
-  private func kill(_ slot: Slot, machine: Bool) {
+  private func kill(_ slot: Slot, machine: Bool, after pause: UInt64? = nil) {
     guard let process = slot.process else { return }
     counts.kills += 1
     process.kill()
     slot.process = nil
     slot.context = nil
-    if machine { slot.disk.crash(&scheduler.random) } else { slot.disk.processEnded() }
-    plan(slot, after: scheduler.random.next() % (5 * Scenario.second))
+    if machine {
+      for path in slot.disk.crash(&scheduler.random) { find("\(slot.name) named \(path) before it was on disk") }
+    } else {
+      slot.disk.processEnded()
+    }
+    if !twins.contains(where: { $0 === slot }) {
+      plan(slot, after: pause ?? scheduler.random.next() % (5 * Scenario.second))
+    }
   }
 
   // MARK: What is fed
@@ -427,6 +455,20 @@ final class World: @unchecked Sendable {
       slot.context?.stop()
       plan(slot, after: Scenario.second + scheduler.random.next() % (4 * Scenario.second))
     case .stall(let time): slot.process?.stall(time)
+    case .stallThread(let time): slot.process?.stallThread(time)
+    case .twin(let time):
+      let twin = Slot(name: slot.name)
+      // Nobody starts it again, and it does not live long.
+      twin.isStopping = true
+      twins.append(twin)
+      start(twin)
+      scheduler.after(time) { [self] in kill(twin, machine: false) }
+    case .offsetsForgotten:
+      for slot in slots { kill(slot, machine: false, after: 5 * Scenario.second) }
+      scheduler.after(9 * Scenario.second / 2) { [self] in
+        let inputs = settings.features.inputs.map(\.topic)
+        if broker.group.forgetOffsets(of: inputs) { counts.byFault["offsets are gone", default: 0] += 1 }
+      }
     case .cutOff(let time): slot.process?.cutOffUntil = now + time
     case .loseHeartbeats(let time): slot.process?.heartbeatsLostUntil = now + time
     case .brokersDown(let time): network.downUntil = now + time
@@ -442,6 +484,7 @@ final class World: @unchecked Sendable {
     case .wallClock(let jump): wallOffset += jump
     case .foreignTransaction(let time): foreignTransaction(time)
     case .retention: expireInputs()
+    case .compaction: broker.topic(settings.topics.checkpoints)[0].compact()
     case .desynchronise: for producer in slot.process?.producers ?? [] { producer.desynchronise() }
     }
   }
