@@ -66,7 +66,7 @@ extension Replica {
           made.ledger.offset.value + 1 == manifest.next.value, made.ledger.charter?.clusterID == context.clusterID
         else { throw FormatError(.invalidValue, at: 0, field: "manifest") }
         state = made
-        unconfirmedBase = entry.isConfirmed ? nil : (entry.version, entry.ours)
+        unconfirmedBase = entry.isConfirmed ? nil : (entry.version, entry.ours, manifest.next)
         ledgerParts[entry.version] = ledger
       } catch {
         context.log.warning(
@@ -91,16 +91,14 @@ extension Replica {
 
   /// The log ends and did not confirm the version that this replica started from: an older one is next.
   func startElsewhere() throws(WorkerFailure) {
-    guard let base = unconfirmedBase, let entry = state.ledger.kept.last(where: { $0.version == base.version }) else {
-      throw .unrecoverable("the published version that the model started from is not in the learning log")
-    }
+    guard let base = unconfirmedBase else { return }
     context.log.warning(
       "published-unconfirmed", "the log does not confirm the published version; an older one is tried",
       LogFields(["version": "\(base.version)"]))
     let log = TopicPartition(context.settings.topics.learning, 0)
     let ends = try kafka { () throws(KafkaError) in try context.journalEnd(log) }
     reader.stop(partition: 0)
-    let next = try startFromPublished(ends, before: Offset(entry.place.value + 1))
+    let next = try startFromPublished(ends, before: base.next)
     try kafka { () throws(KafkaError) in try reader.start(partition: 0, at: .offset(next)) }
   }
 

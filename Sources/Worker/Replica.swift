@@ -34,8 +34,8 @@ final class Replica {
   var checkpointedOffset = Offset(-1)
   var checkpointGeneration: UInt64 = 1
   var checkpointParent: Digest?
-  /// What was taken from `checkpoints` to begin with, until the log confirms it.
-  var unconfirmedBase: (version: ModelVersion, candidate: Agreement.Candidate)?
+  /// What was taken from `checkpoints` to begin with, and the place it stands before, until the log confirms it.
+  var unconfirmedBase: (version: ModelVersion, candidate: Agreement.Candidate, next: Offset)?
   /// Ledgers of kept versions at their place, while they may still have to be published.
   var ledgerParts: [ModelVersion: [UInt8]] = [:]
   /// Which fold of this worker made `state`, and the newest that it made of all.
