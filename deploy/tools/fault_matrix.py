@@ -59,8 +59,11 @@ ROWS = {
     43: ("forged, expired, replayed, foreign commands", "a corpus of them", "refused with a reason, no effect", ["forged, expired, foreign and malformed commands change nothing"]),
     44: ("killed between a command's effect and its answer", "failpoint `before_ack`", "one effect, and the answer comes", []),
     45: ("labels before, without and in floods around their event", "generated streams", "as the oracle says", ["a label that comes while its event is being scored joins when the row is there"]),
-    46: ("partition count raised live", "admin", "told, and handled as documented", []),
-    47: ("a stranger's open transaction on an input", "a producer that does not end", "its partition waits, nothing is lost", []),
+    46: ("partition count raised live", "admin", "exit 78, with what to do", ["partitions added under the worker stop it, with what to do", "changed partition counts stop the worker, with what they mean"]),
+    47: ("a stranger's open transaction on an input or a log", "a producer that does not end", "its partition waits, nothing is lost; told by name, and when it is over", ["a hanging transaction on the learning log is told by name, and when it is over"]),
+    48: ("a right is missing", "errors of refused calls", "exit 77, the right named", ["a refused call names the right that it needs"]),
+    53: ("a topic made anew, or cut, under its name", "topic deleted and made again, shorter or as long", "exit 65, nothing is mixed", ["a topic made anew while the worker was away is refused, even where it is as long as before", "a topic that is shorter than what was read of it is refused", "a log that ends before what is known of it is told at the second look, and not at the first"]),
+    54: ("producers of inputs place keys differently", "keys placed by both partitioners", "told, the inputs named", ["inputs whose producers place keys differently are told, by name, once"]),
 }
 # How a tier is called in the page, in this order.
 TIERS = {"noida-db": "noida-db", "kafka-4.1": "Kafka 4.1", "kafka-4.1x3": "Kafka 4.1, three brokers", "kafka-3.6": "Kafka 3.6", "kafka-3.6x3": "Kafka 3.6, three brokers"}

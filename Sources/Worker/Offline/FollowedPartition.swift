@@ -147,7 +147,7 @@ struct FollowedPartitions {
           partition: PartitionID(number), pipeline: settings.name, settings: plan.features.digest),
         journalLow: range.low)
       let journal = try source.open([LogPlace(topic: journalTopic, partition: number, from: range.low)])[0]
-      if checkpoints.isEmpty, try journal.peek(before: range.end) == nil {
+      if checkpoints.isEmpty || range.low == 0, try journal.peek(before: range.end) == nil {
         empty.append(number)
         continue
       }

@@ -16,7 +16,9 @@ extension LiveTests {
       try scene.produce(Self.stream[..<200])
       try scene.drain()
       let settings = scene.broker.settings("hanging")
-      let hanging = try TransactionalProducer(settings, transactionalID: "hanging-\(scene.pipeline.settings.name)")
+      // Longer than the alert takes: brokers that know time-outs would end it before.
+      let hanging = try TransactionalProducer(
+        settings, transactionalID: "hanging-\(scene.pipeline.settings.name)", ProducerSettings(transactionMilliseconds: 120_000))
       try hanging.initTransactions()
       let learning = try hanging.open(scene.pipeline.settings.topics.learning)
       try hanging.begin()
