@@ -94,11 +94,17 @@ public struct Agreement: Sendable, Equatable {
     return standing.count { $0.instances == first.instances } == 1 ? first.candidate : nil
   }
 
-  /// Whether a replica that holds `ours`, made again and still the same, must not go on: another candidate stands, and no
-  /// fewer instances claim it. Two that differ both stop: there is no telling which of them is right.
+  /// Whether another candidate than `ours` stands, and no fewer instances claim it.
   public func isOutvoted(_ ours: Candidate) -> Bool {
     let own = support(ours).instances
     return standing.contains { $0.candidate != ours && $0.instances >= own }
+  }
+
+  /// Whether several instances claim another candidate than `ours`, and more than claim ours: no later claim of a slow
+  /// replica is worth waiting for.
+  public func isOutvotedClearly(_ ours: Candidate) -> Bool {
+    let own = support(ours).instances
+    return standing.contains { $0.candidate != ours && $0.instances > max(own, 1) }
   }
 
   /// Confirms the leader once it is stored; whether that happened now.

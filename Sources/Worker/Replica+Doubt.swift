@@ -5,10 +5,14 @@ import Storage
 
 // Replicas prove to each other that they hold the same model, and what follows where they do not.
 extension Replica {
-  /// So long the publisher waits for another worker's claim before it folds again itself, where others have claimed.
+  /// So long a claim of another worker is waited for where others have claimed before: by the publisher before it folds
+  /// again itself, and by one that is outvoted by no more than it has on its own side.
   static let claimWaitNanoseconds: UInt64 = 10_000_000_000
+  /// So long the publisher waits where no version tells yet whether there are others.
+  static let firstClaimWaitNanoseconds: UInt64 = 3_000_000_000
   /// So long a kept version that is confirmed may take to be there.
   static let fetchNanoseconds: UInt64 = 60_000_000_000
+  static let patienceNanoseconds: UInt64 = 2_000_000_000
   /// Records that a second fold takes in one turn: more than the first one does, so that it comes after.
   static let recordsAgainPerTurn = 4 * recordsPerTurn
 
@@ -21,10 +25,33 @@ extension Replica {
   }
 
   /// Confirms where nobody else does, and makes the fold again where it is doubted. Whether there is more to do at once.
+  ///
+  /// Brokers that are away are asked again later: the fold that serves needs none of this.
   func settleDoubts() throws(WorkerFailure) -> Bool {
-    guard state.needsAgreement else { return false }
+    guard state.needsAgreement, context.now() >= nextDoubts else { return false }
+    do throws(WorkerFailure) {
+      return try settle()
+    } catch {
+      guard case .kafka(let cause) = error, cause.action == .retrySameCall else { throw error }
+      nextDoubts = context.now() + Self.patienceNanoseconds
+      context.log.warning("fold-again-waits", "a second fold waits for brokers", LogFields(["error": "\(cause)"]))
+      return false
+    }
+  }
+
+  private func settle() throws(WorkerFailure) -> Bool {
     if remaking != nil { return try remake() }
-    if let entry = state.ledger.kept.first(where: { isHopeless($0) }) { try stopScoring(entry) }
+    if let entry = state.ledger.kept.first(where: { isHopeless($0) }) {
+      let since = hopelessSince ?? context.now()
+      hopelessSince = since
+      // Why not at once: a slow worker may not have spoken yet. Two that go on differing both stop, since nothing tells
+      // which of them is right.
+      if entry.agreement.isOutvotedClearly(entry.ours) || context.now() - since >= Self.claimWaitNanoseconds {
+        try stopScoring(entry)
+      }
+    } else {
+      hopelessSince = nil
+    }
     if let entry = state.ledger.kept.first(where: { isDoubted($0) }) {
       try beginRemaking(entry)
       return remaking != nil
@@ -91,9 +118,14 @@ extension Replica {
 
   private func isDue(_ entry: KeptEntry) -> Bool {
     guard let announced = announcedAt[entry.version] else { return false }
-    // Why at once where nobody else spoke last time: there is probably nobody else.
-    let isAlone = state.ledger.kept.last(where: \.isConfirmed).map { !claims($0, byOthers: true) } ?? true
-    return (isAlone && !claims(entry, byOthers: true)) || context.now() - announced >= Self.claimWaitNanoseconds
+    let wait: UInt64
+    if let last = state.ledger.kept.last(where: { $0.isConfirmed && $0.ledgerDigest != .zero }) {
+      // Why at once where nobody else spoke last time: there is probably nobody else.
+      wait = claims(last, byOthers: true) || claims(entry, byOthers: true) ? Self.claimWaitNanoseconds : 0
+    } else {
+      wait = Self.firstClaimWaitNanoseconds
+    }
+    return context.now() - announced >= wait
   }
 
   private var nextFold: UInt8 { min(ownFolds.max() ?? 1, .max - 1) + 1 }

@@ -112,7 +112,8 @@ extension Replica {
     ledgerParts = ledgerParts.filter { named.contains($0.key) }
     announcedAt = announcedAt.filter { named.contains($0.key) }
     store(version, [bytes, ledger])
-    guard isCaughtUp, let entry = state.ledger.kept.last(where: { $0.version == version }) else { return }
+    // While it is doubted, the fold that takes its place says what it reached.
+    guard isCaughtUp, remaking == nil, let entry = state.ledger.kept.last(where: { $0.version == version }) else { return }
     announce(entry)
   }
 
@@ -152,11 +153,7 @@ extension Replica {
     // It is confirmed, so it was published; the markers of that transaction may still be on their way.
     let deadline = context.now() + Self.fetchNanoseconds
     while !context.isStopping {
-      let index = try kafka { () throws(KafkaError) in try topic.index() }
-      if let manifest = index.usable(pipeline: context.settings.name, clusterID: context.clusterID)
-        .first(where: { $0.learned.digest == digest }),
-        let bytes = try kafka({ () throws(KafkaError) in try topic.fetch([manifest.learned]) })[0]
-      {
+      if let bytes = try publishedState(digest) {
         context.log.notice(
           "state-fetched", "fetched a kept version that was not held here",
           LogFields(["version": "\(version)", "digest": "\(digest)"]))
@@ -167,6 +164,19 @@ extension Replica {
       context.runtime.pause(milliseconds: 100)
     }
     throw .unrecoverable("the state of version \(version) is neither here nor published digest=\(digest)")
+  }
+
+  /// A learned state as any version of it was published; nil where it is not there, or no broker answers.
+  private func publishedState(_ digest: Digest) throws(WorkerFailure) -> [UInt8]? {
+    do throws(KafkaError) {
+      let manifest = try topic.index().usable(pipeline: context.settings.name, clusterID: context.clusterID)
+        .first { $0.learned.digest == digest }
+      guard let manifest else { return nil }
+      return try topic.fetch([manifest.learned])[0]
+    } catch {
+      guard error.action == .retrySameCall else { throw .kafka(error) }
+      return nil
+    }
   }
 
   // MARK: Checkpoints

@@ -47,6 +47,10 @@ final class Replica {
   var confirming: FoldAgain?
   /// The fold that is to take the place of one that is doubted.
   var remaking: FoldAgain?
+  /// Since when the fold that was made again stands against others.
+  var hopelessSince: UInt64?
+  /// When doubts are next looked into.
+  var nextDoubts: UInt64 = 0
   /// Kept versions up to this place were made again by the fold that serves.
   var remadeThrough = Offset(-1)
   private var fault: TestFault

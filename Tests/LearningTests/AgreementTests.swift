@@ -52,6 +52,9 @@ import Testing
         for byte in 0..<2 as Range<UInt8> {
           let ours = Agreement.Candidate(state: Digest.of([byte]), ledger: .zero)
           let own = Set(claims.filter { $0.stateHash == ours.state }.map(\.instance)).count
+          #expect(
+            agreement.isOutvotedClearly(ours)
+              == standing.contains { $0.key != ours.state && $0.value >= 2 && $0.value > own })
           #expect(agreement.isOutvoted(ours) == standing.contains { $0.key != ours.state && $0.value >= own })
         }
       }
