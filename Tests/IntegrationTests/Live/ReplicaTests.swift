@@ -1,4 +1,5 @@
 import Foundation
+import Kafka
 import Learning
 import Records
 @testable import RunChecker
@@ -187,6 +188,57 @@ extension LiveTests {
       #expect(ledger.kept.allSatisfy { !$0.isConfirmed || $0.isBeyondDoubt })
       #expect(try stateHashes(scene, "rest", ["one", "two"]).count == 1)
       for member in scene.members.dropLast() { #expect(try member.worker.terminate() == 0) }
+    }
+
+    @Test(.long) func `row 39: of two workers that differ for good both stop`() throws {
+      let scene = try Scene("tied", settings: Self.often)
+      try scene.addMember("two", variables: ["MILLRACE_TEST_FLIP_WEIGHT": "120:always"])
+      let feed = Feed(scene, requests: 900)
+      for member in scene.members { try member.worker.start() }
+      var codes: [String: Int32] = [:]
+      try feed.flow("both to stop", seconds: 120) {
+        for member in scene.members {
+          if let code = member.worker.pollExit() { codes[member.instance] = code }
+        }
+        return codes.count == 2
+      }
+      #expect(codes == ["one": 65, "two": 65])
+      #expect(try scene.folded().ledger.kept.allSatisfy { !$0.isConfirmed || $0.isBeyondDoubt })
+    }
+
+    @Test func `row 40: where the log was cut a worker starts from what was published, and refuses where that is cut off too`()
+      throws
+    {
+      let scene = try Scene("cut", settings: Self.often)
+      let feed = Feed(scene, requests: 500)
+      try scene.worker.start()
+      while !feed.isEmpty { try feed.send(1) }
+      try scene.drain()
+      try wait(seconds: 30, "what was kept to be confirmed") {
+        try scene.folded().ledger.kept.allSatisfy(\.isConfirmed)
+      }
+      #expect(try scene.worker.terminate() == 0)
+      let whole = try scene.folded()
+      let base = try #require(whole.ledger.kept.last)
+      let log = TopicPartition(scene.pipeline.settings.topics.learning, 0)
+
+      try scene.admin.deleteRecords(before: [PartitionOffset(log, offset: base.place.value + 1)])
+      try FileManager.default.removeItem(atPath: scene.stateDirectory)
+      try scene.worker.start()
+      try scene.send("there", .tag(name: "there"))
+      #expect(try scene.waitForAck("there", .applied, seconds: 40).stateHash == whole.stateHash)
+      #expect(scene.worker.log.contains("model-fetched"))
+      #expect(try scene.worker.terminate() == 0)
+
+      let end = try #require(try scene.read(log.topic)[0].last).offset + 1
+      try scene.admin.deleteRecords(before: [PartitionOffset(log, offset: end)])
+      try FileManager.default.removeItem(atPath: scene.stateDirectory)
+      // The tag was published as well: it is forgotten too.
+      try scene.admin.deleteRecords(
+        before: [PartitionOffset(TopicPartition(scene.pipeline.settings.topics.checkpoints, 0), offset: -1)])
+      try scene.worker.start()
+      #expect(try scene.worker.waitForExit(seconds: 30) == 65)
+      #expect(scene.worker.log.contains("neither a checkpoint nor a published version leads to it"))
     }
   }
 }
