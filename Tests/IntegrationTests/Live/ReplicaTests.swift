@@ -24,6 +24,17 @@ extension LiveTests {
       return Set(hashes.values)
     }
 
+    /// Starts all members, the first before the others, and waits until each has folded the log to its end.
+    private func startTogether(_ scene: Scene) throws {
+      for member in scene.members {
+        try member.worker.start()
+        try wait(seconds: 60, "\(member.instance) to hold the model") {
+          try scene.checkRunning()
+          return member.worker.log.contains("model-ready")
+        }
+      }
+    }
+
     private func claims(_ scene: Scene) throws -> [HashClaim] {
       try scene.read(scene.pipeline.settings.topics.learning)[0].compactMap { record in
         if case .claim(let claim)? = try? LearningRecord.decode(record.value) { claim } else { nil }
@@ -40,7 +51,7 @@ extension LiveTests {
       let scene = try Scene("agree", settings: Self.often)
       try scene.addMember("two")
       let feed = Feed(scene, requests: 500)
-      for member in scene.members { try member.worker.start() }
+      try startTogether(scene)
       try feed.flow("both to take part") {
         try scene.checkRunning()
         return scene.members.allSatisfy { $0.partitions ?? 0 > 0 }
@@ -65,7 +76,7 @@ extension LiveTests {
       let scene = try Scene("charter", settings: Self.often)
       let feed = Feed(scene, requests: 700)
       let deployed = try scene.addMember("two", settings: ["learning.rate=0.2"])
-      for member in scene.members { try member.worker.start() }
+      try startTogether(scene)
       try feed.flow("both to take part") {
         try scene.checkRunning()
         return scene.members.allSatisfy { $0.partitions ?? 0 > 0 }
@@ -146,7 +157,7 @@ extension LiveTests {
       let scene = try Scene("flipped", settings: Self.often)
       let second = try scene.addMember("two", variables: ["MILLRACE_TEST_FLIP_WEIGHT": "120"])
       let feed = Feed(scene, requests: 700)
-      for member in scene.members { try member.worker.start() }
+      try startTogether(scene)
       try feed.flow("the second to fold again") {
         try scene.checkRunning()
         return second.worker.log.contains("to another model")
@@ -173,7 +184,7 @@ extension LiveTests {
       try scene.addMember("two")
       let third = try scene.addMember("three", variables: ["MILLRACE_TEST_FLIP_WEIGHT": "120:always"])
       let feed = Feed(scene, requests: 900)
-      for member in scene.members { try member.worker.start() }
+      try startTogether(scene)
       var code: Int32?
       try feed.flow("the faulty one to stop", seconds: 120) {
         code = third.worker.pollExit()
@@ -194,7 +205,7 @@ extension LiveTests {
       let scene = try Scene("tied", settings: Self.often)
       try scene.addMember("two", variables: ["MILLRACE_TEST_FLIP_WEIGHT": "120:always"])
       let feed = Feed(scene, requests: 900)
-      for member in scene.members { try member.worker.start() }
+      try startTogether(scene)
       var codes: [String: Int32] = [:]
       try feed.flow("both to stop", seconds: 120) {
         for member in scene.members {
