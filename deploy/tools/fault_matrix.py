@@ -54,7 +54,8 @@ ROWS = {
     33: ("oversized record in or out", "records beyond the limits", "dead letter by reference", ["an oversized record is rejected by reference"]),
     34: ("a record that kills the process", "a planted trap", "isolated within three restarts", ["a record that kills the process is isolated within three restarts, the rest flows"]),
     38: ("killed between a kept version and the word of it", "failpoint `between_chunks_and_manifest`", "it is told by the next process", []),
-    39: ("replicas differ", "one bit flipped", "noticed at the next claim, folded again", ["a replica with a flipped bit tells so at its next claim, and a fold from the last confirmed version heals it"]),
+    39: ("replicas differ", "one bit of a weight flipped, once and in every fold", "noticed at the next claim, folded again; who still differs ends with 65; nobody loads it", ["a replica with a flipped bit tells so at its next claim, and a fold from the last confirmed version heals it"]),
+    40: ("the learning log cut, an empty disk", "records of the log deleted, state directory gone", "starts from what was published, or ends with 65 and the reason", ["a fold that starts at any kept version ends where the whole log ends"]),
     42: ("rollbacks during load", "commands, one with the worker killed", "each lineage as the version it returned to", []),
     43: ("forged, expired, replayed, foreign commands", "a corpus of them", "refused with a reason, no effect", ["forged, expired, foreign and malformed commands change nothing"]),
     44: ("killed between a command's effect and its answer", "failpoint `before_ack`", "one effect, and the answer comes", []),
@@ -62,6 +63,7 @@ ROWS = {
     46: ("partition count raised live", "admin", "exit 78, with what to do", ["partitions added under the worker stop it, with what to do", "changed partition counts stop the worker, with what they mean"]),
     47: ("a stranger's open transaction on an input or a log", "a producer that does not end", "its partition waits, nothing is lost; told by name, and when it is over", ["a hanging transaction on the learning log is told by name, and when it is over"]),
     48: ("a right is missing", "errors of refused calls", "exit 77, the right named", ["a refused call names the right that it needs"]),
+    50: ("a rolling deploy of other learning settings", "a worker that declares another rate; then a charter command", "the log is obeyed, the charter is adopted by all at one place", ["a charter keeps what stays the same, begins the rest anew, and opens a lineage"]),
     53: ("a topic made anew, or cut, under its name", "topic deleted and made again, shorter or as long", "exit 65, nothing is mixed", ["a topic made anew while the worker was away is refused, even where it is as long as before", "a topic that is shorter than what was read of it is refused", "a log that ends before what is known of it is told at the second look, and not at the first"]),
     54: ("producers of inputs place keys differently", "keys placed by both partitioners", "told, the inputs named", ["inputs whose producers place keys differently are told, by name, once"]),
 }

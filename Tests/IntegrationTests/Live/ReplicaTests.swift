@@ -70,7 +70,7 @@ extension LiveTests {
       try feed.finish(comparesPartitionStates: false)
     }
 
-    @Test func `a worker that declares other learning settings obeys the log, and a charter puts them in force for all`()
+    @Test func `row 50: a worker that declares other learning settings obeys the log, and a charter puts them in force for all`()
       throws
     {
       let scene = try Scene("charter", settings: Self.often)
