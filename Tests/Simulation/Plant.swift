@@ -11,6 +11,7 @@ enum PlantedBug: String, CaseIterable, Sendable {
   case offsetsCommittedOutsideOfTheTransaction
   case sentAgainAfterACommitThatTimedOut
   case revocationsNotHeard
+  case recordsTakenAgainAfterARebalance
   case producerInDoubtUsedAgain
   case commitTakenForDoneBeforeItIs
   case unitQueuedTwiceAfterAnAbort
@@ -82,7 +83,11 @@ private final class MisbehavingCluster: Cluster, @unchecked Sendable {
   func makeConsumer(lane: Int) throws(KafkaError) -> any GroupConsumer {
     let made = try inner.makeConsumer(lane: lane)
     if bug == .pendingOffsetsNotWaitedFor { (made as? SimulatedConsumer)?.waitsForPending = false }
-    return bug == .revocationsNotHeard ? DeafConsumer(made) : made
+    switch bug {
+    case .revocationsNotHeard: return MisbehavingConsumer(made, isDeaf: true, setsBack: false)
+    case .recordsTakenAgainAfterARebalance: return MisbehavingConsumer(made, isDeaf: false, setsBack: true)
+    default: return made
+    }
   }
 
   func makeProducer(transactionalID: String) throws(KafkaError) -> any TransactionalWriter {
@@ -106,20 +111,30 @@ private final class MisbehavingCluster: Cluster, @unchecked Sendable {
   }
 }
 
-/// Answers what the group takes back by itself, and its lane does not hear of it.
-private final class DeafConsumer: GroupConsumer, @unchecked Sendable {
+/// Answers what the group takes back by itself, so that its lane does not hear of it; or reads again what was read.
+private final class MisbehavingConsumer: GroupConsumer, @unchecked Sendable {
   private let inner: any GroupConsumer
-  init(_ inner: any GroupConsumer) { self.inner = inner }
+  private let isDeaf: Bool
+  private let setsBack: Bool
+  init(_ inner: any GroupConsumer, isDeaf: Bool, setsBack: Bool) {
+    self.inner = inner
+    self.isDeaf = isDeaf
+    self.setsBack = setsBack
+  }
 
   func poll(milliseconds: Int32) -> ConsumerEvent {
     let event = inner.poll(milliseconds: milliseconds)
-    guard case .revoke = event else { return event }
+    guard isDeaf, case .revoke = event else { return event }
     // The lane goes on with what it has.
     do throws(KafkaError) { try inner.unassign() } catch {}
     return .none
   }
   func subscribe(_ topics: [String]) throws(KafkaError) { try inner.subscribe(topics) }
-  func assign(_ partitions: [PartitionOffset]) throws(KafkaError) -> [any RecordQueue] { try inner.assign(partitions) }
+  func assign(_ partitions: [PartitionOffset]) throws(KafkaError) -> [any RecordQueue] {
+    guard setsBack else { return try inner.assign(partitions) }
+    return try inner.assign(
+      partitions.map { PartitionOffset($0.partition, offset: max(0, $0.offset - 1), metadata: $0.metadata) })
+  }
   func unassign() throws(KafkaError) { try inner.unassign() }
   func wait(milliseconds: Int32) -> Bool { inner.wait(milliseconds: milliseconds) }
   func wake() { inner.wake() }

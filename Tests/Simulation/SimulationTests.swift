@@ -43,6 +43,9 @@ import Testing
     let counts = results.map(\.counts)
     var faults: [String: Int] = [:]
     for count in counts { faults.merge(count.byFault) { $0 + $1 } }
+    var codes: [String: Int] = [:]
+    for count in counts { codes.merge(count.byCode) { $0 + $1 } }
+    print("simulation, what workers said:", codes.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
     print(
       "simulation: \(results.count) seeds in \(ContinuousClock.now - began),",
       "\(results.reduce(0) { $0 + $1.steps }) steps, \(results.reduce(0) { $0 + $1.milliseconds } / 1_000) s of virtual time,",

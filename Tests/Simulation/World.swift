@@ -50,6 +50,8 @@ final class World: @unchecked Sendable {
     /// States that were made without a checkpoint.
     var bareReplays = 0
     var byFault: [String: Int] = [:]
+    /// What the workers logged, by code: shows which ways were gone.
+    var byCode: [String: Int] = [:]
   }
 
   /// One name under which processes run, one after the other, and their disk.
@@ -339,6 +341,9 @@ final class World: @unchecked Sendable {
   private func hear(_ line: [UInt8], _ slot: Slot) {
     let text = String(decoding: line.dropLast(), as: UTF8.self)
     if text.contains("restoring"), text.contains("checkpoint=no") { counts.bareReplays += 1 }
+    if let code = text.split(separator: " ").first(where: { $0.hasPrefix("code=") }) {
+      counts.byCode[String(code.dropFirst(5)), default: 0] += 1
+    }
     scheduler.trace?(scheduler.now, "\(slot.name): \(text)")
   }
 
