@@ -33,7 +33,14 @@ extension Replica {
         LogFields(["name": "\(refused.name)", "reason": "\(refused.reason)"]))
     }
     checkpointGeneration = restored.generationNext
-    guard let checkpoint = restored.checkpoint else { return try startFromPublished(ends, before: nil) }
+    guard let checkpoint = restored.checkpoint else {
+      // Ours only ever stand behind what was committed: this is another log, and folding it would forget in silence.
+      for case .refused(.ahead(_, let next, _)) in restored.refused.map(\.reason) {
+        throw .topicRecreated(
+          "the topic ends before what was folded of it: it was made anew or cut topic=\(topic.topic) end=\(ends.high) folded=\(next.value)")
+      }
+      return try startFromPublished(ends, before: nil)
+    }
     do {
       var section = try checkpoint.reader("model")
       state = try ModelState(restoring: &section)

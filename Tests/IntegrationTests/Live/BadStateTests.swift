@@ -45,12 +45,7 @@ extension LiveTests {
       let signals = scene.pipeline.settings.features.inputs[1].topic
       let before = try scene.read(signals)
       try scene.admin.delete(topics: [signals])
-      try wait(seconds: 20, "the topic to be made again") {
-        do { try scene.admin.create([Self.topic(signals)]) } catch let error as KafkaError where error.code == KafkaCode.topicExists {
-          return false
-        }
-        return true
-      }
+      try again(scene, Self.topic(signals))
       // As many records as before, and others.
       let producer = try Producer(scene.broker.settings("again"))
       let topic = try producer.open(signals)
@@ -77,15 +72,63 @@ extension LiveTests {
       #expect(try scene.worker.terminate() == 0)
       let outcomes = scene.pipeline.settings.features.inputs[2].topic
       try scene.admin.delete(topics: [outcomes])
+      try again(scene, Self.topic(outcomes))
+      try scene.worker.start()
+      #expect(try scene.worker.waitForExit(seconds: 60) == 65)
+      #expect(scene.worker.log.contains("made anew or cut") && scene.worker.log.contains("topic=\(outcomes)"), "\(scene.worker.log.suffix(2_000))")
+    }
+
+    @Test func `a learning log made anew while the worker was away is refused, and nothing is forgotten in silence`() throws {
+      let scene = try Scene("forgotten")
+      try scene.worker.start()
+      try scene.produce(Self.stream[..<200])
+      try scene.drain()
+      #expect(try scene.worker.terminate() == 0)
+      let learning = scene.pipeline.settings.topics.learning
+      try scene.admin.delete(topics: [learning])
+      try again(scene, NewTopic(name: learning, partitions: 1, replication: 1, config: [.init("retention.ms", "-1")]))
+      try scene.worker.start()
+      #expect(try scene.worker.waitForExit(seconds: 60) == 65)
+      #expect(scene.worker.log.contains("ends before what was folded of it"), "\(scene.worker.log.suffix(2_000))")
+    }
+
+    @Test func `producers that place keys by different partitioners are told by the inputs' names`() throws {
+      let scene = try Scene("placed")
+      let producer = try Producer(scene.broker.settings("placing"))
+      let inputs = scene.pipeline.settings.features.inputs
+      let now = Int64(Date().timeIntervalSince1970 * 1_000)
+      for (input, value) in [(0, #""request":"r%","kind":"k","amount":1"#), (1, #""level":1"#)] {
+        let topic = try producer.open(inputs[input].topic)
+        for number in 0..<200 {
+          let account = "account-\(number)"
+          let key = Array(account.utf8)
+          let text = value.replacing("%", with: "\(number)")
+          try producer.produce(
+            topic, partition: input == 0
+              ? Murmur2.partition(of: key, partitions: TestPipeline.partitions)
+              : CRC32.partition(of: key, partitions: TestPipeline.partitions), key: key,
+            value: Array("{\(text),\"account\":\"\(account)\",\"at\":\(now)}".utf8), headers: HeaderBlock(), timestamp: now)
+        }
+      }
+      try producer.flush()
+      try scene.worker.start()
+      try wait(seconds: 30, "the alert: \(scene.worker.log.suffix(600))") {
+        try scene.worker.checkRunning()
+        return try scene.alerts("partitioner-mismatch").contains {
+          $0.contains("\(inputs[0].name)=murmur2") && $0.contains("\(inputs[1].name)=crc32")
+        }
+      }
+      #expect(try scene.worker.terminate() == 0)
+    }
+
+    /// Makes a topic that was just deleted.
+    private func again(_ scene: Scene, _ topic: NewTopic) throws {
       try wait(seconds: 20, "the topic to be made again") {
-        do { try scene.admin.create([Self.topic(outcomes)]) } catch let error as KafkaError where error.code == KafkaCode.topicExists {
+        do { try scene.admin.create([topic]) } catch let error as KafkaError where error.code == KafkaCode.topicExists {
           return false
         }
         return true
       }
-      try scene.worker.start()
-      #expect(try scene.worker.waitForExit(seconds: 60) == 65)
-      #expect(scene.worker.log.contains("made anew or cut") && scene.worker.log.contains("topic=\(outcomes)"), "\(scene.worker.log.suffix(2_000))")
     }
 
     @Test func `partitions added under the worker stop it, with what to do`() throws {
