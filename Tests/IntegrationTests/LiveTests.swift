@@ -5,5 +5,5 @@ import TestSupport
 @Suite(
   .serialized,
   .enabled(if: LocalBroker.isAvailable && WorkerProcess.program != nil, "needs noida-db and the millrace program"),
-  .timeLimit(.minutes(4)))
+  .timeLimit(.minutes(10)))
 enum LiveTests {}

@@ -19,7 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PYTHON_SECONDS, BUILD_SECONDS, SWIFT_SECONDS, KAFKA_SECONDS = 300, 3600, 1500, 1500
 # What needs a broker: the client's own tests, and the whole worker. On three brokers, the rows that are about them.
-ON_ONE, ON_THREE = "KafkaTests\\.(BrokerTests|LostAnswerTests)|IntegrationTests\\.LiveTests", "row (4|15|20|22|23|24): "
+ON_ONE, ON_THREE = "KafkaTests\\.(BrokerTests|LostAnswerTests)|IntegrationTests\\.LiveTests", "row (4|20|22|23|24): "
 # Swift Testing: `✔ Test "name" passed after …`, `✘ Test name() failed after …`, `➜ Test name() skipped…`; suites and the summary are no tests.
 SWIFT_LINE = re.compile(r"^[^\w\s]\s+Test (?!run with|case |.* recorded an issue)(?P<name>.+?)(?: with \d+ test cases)? (?:(?P<end>passed|failed) after [0-9.]+ seconds|skipped(?:\.|:|$))")
 # What says nothing new: starts, suites that passed, builds, and the empty run of the other test library.

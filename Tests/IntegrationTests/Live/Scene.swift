@@ -158,7 +158,16 @@ final class Scene {
 
   private func open(_ name: String) throws -> ProducerTopic {
     if let topic = topics[name] { return topic }
-    let topic = try producer.open(name)
+    // One of several brokers may not know of a new topic yet.
+    var topic: ProducerTopic?
+    var last: (any Error)?
+    for _ in 0..<50 where topic == nil {
+      do { topic = try producer.open(name) } catch {
+        last = error
+        usleep(100_000)
+      }
+    }
+    guard let topic else { throw last! }
     topics[name] = topic
     return topic
   }
@@ -168,9 +177,21 @@ final class Scene {
   /// `[partition][input]`.
   func committed() throws -> [[Int64?]] {
     try (0..<TestPipeline.partitions).map { partition in
-      try group.committed(
-        pipeline.settings.features.inputs.map { TopicPartition($0.topic, partition) }
-      ).map(\.offset)
+      try asking {
+        try group.committed(
+          pipeline.settings.features.inputs.map { TopicPartition($0.topic, partition) }
+        ).map(\.offset)
+      }
+    }
+  }
+
+  /// A coordinator or leader that is away, or just moves, is asked again.
+  private func asking<T>(_ question: () throws -> T) throws -> T {
+    let deadline = ContinuousClock.now + .seconds(60)
+    while true {
+      do { return try question() } catch let error as KafkaError where error.action == .retrySameCall {
+        guard ContinuousClock.now < deadline else { throw error }
+      }
     }
   }
 
@@ -183,7 +204,7 @@ final class Scene {
   func inputEnds() throws -> [[Int64]] {
     try (0..<TestPipeline.partitions).map { partition in
       try ends.map { reader in
-        try reader.watermarks(TopicPartition(reader.topic, partition)).high
+        try asking { try reader.watermarks(TopicPartition(reader.topic, partition)).high }
       }
     }
   }
@@ -228,7 +249,7 @@ final class Scene {
     let ends = try Reader(settings, topic: topic, fetch: FetchSettings(isolation: .readUncommitted))
     let reader = try Reader(settings, topic: topic)
     return try (0..<(try reader.partitionCount())).map { partition in
-      let marks = try ends.watermarks(TopicPartition(topic, partition))
+      let marks = try asking { try ends.watermarks(TopicPartition(topic, partition)) }
       guard marks.low < marks.high else { return [] }
       var records: [StoredRecord] = []
       try reader.start(partition: partition, at: .offset(marks.low))

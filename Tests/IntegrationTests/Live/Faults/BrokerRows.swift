@@ -33,16 +33,14 @@ extension LiveTests.Faults {
       let broker = try LocalBroker()
       defer { broker.stop() }
       let scene = try Scene("rolling", broker: broker)
-      let feed = Feed(scene, requests: 2_400)
+      let feed = Feed(scene, requests: 1_500)
       try scene.worker.start()
       try feed.advance(100)
-      for forced in [false, true] {
-        for number in 1...Int(broker.replication) {
-          broker.halt(number, kill: forced)
-          try feed.advance(80, seconds: 120)
-          try broker.start(number)
-          try feed.advance(40, seconds: 120)
-        }
+      for (number, forced) in [(1, false), (2, true), (3, false), (1, true)] {
+        broker.halt(number, kill: forced)
+        try feed.advance(60, seconds: 180)
+        try broker.start(number)
+        try feed.advance(30, seconds: 180)
       }
       try feed.finish(seconds: 120)
     }
