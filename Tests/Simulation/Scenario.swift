@@ -63,8 +63,8 @@ struct Scenario {
   /// A quiet world.
   init(seed: UInt64) { self.seed = seed }
 
-  /// The world that this seed draws, with everything that may befall it.
-  static func drawn(_ seed: UInt64) -> Scenario {
+  /// The world that this seed draws, with everything that may befall it; `faults` of them where that is given.
+  static func drawn(_ seed: UInt64, faults: UInt64? = nil) -> Scenario {
     var random = SplitMix(seed &* 0x9e37_79b9_7f4a_7c15 ^ 0x5eed)
     var scenario = Scenario(seed: seed)
     func upTo(_ limit: UInt64) -> UInt64 { random.next() % limit }
@@ -89,7 +89,8 @@ struct Scenario {
     }
     scenario.weather.latencyNanoseconds = [500_000, 2_000_000, 20_000_000][Int(upTo(3))]
     if upTo(4) == 0 { scenario.diskFailures = 0.05 }
-    for _ in 0..<upTo(7) { scenario.faults.append(scenario.drawFault(&random)) }
+    let drawn = upTo(7)
+    for _ in 0..<(faults ?? drawn) { scenario.faults.append(scenario.drawFault(&random)) }
     scenario.faults.sort { $0.at < $1.at }
     return scenario
   }

@@ -29,7 +29,7 @@ import Testing
 
   @Test func `through every fault, nothing is lost, doubled or changed`() {
     if let seed = Self.number("SEED") {
-      let result = SeedResult.of(Scenario.drawn(seed), stacks: StackPool()) { time, what in
+      let result = SeedResult.of(Scenario.drawn(seed, faults: Self.number("FAULTS")), stacks: StackPool()) { time, what in
         print("\((time - 1_000_000_000_000) / 1_000_000) \(what)")
       }
       print(result)
@@ -38,7 +38,9 @@ import Testing
     }
     let first = Self.number("FROM") ?? 0
     let began = ContinuousClock.now
-    let results = SeedResult.of(first..<(first + (Self.number("SEEDS") ?? 500))) { Scenario.drawn($0) }
+    let results = SeedResult.of(first..<(first + (Self.number("SEEDS") ?? 500))) {
+      Scenario.drawn($0, faults: Self.number("FAULTS"))
+    }
     expectClean(results)
     let counts = results.map(\.counts)
     var faults: [String: Int] = [:]
@@ -59,7 +61,7 @@ import Testing
   private func expectClean(_ results: [SeedResult]) {
     for result in results where !result.findings.isEmpty {
       Issue.record(
-        "seed \(result.seed): \(result.findings.count) findings: \(result.findings.prefix(3).joined(separator: "; ").prefix(1_500)); alone: make simulate SEED=\(result.seed)"
+        "seed \(result.seed): \(result.findings.count) findings: \(result.findings.prefix(3).joined(separator: "; ").prefix(1_500)); alone: make simulate SEED=\(result.seed)\(Self.number("FAULTS").map { " FAULTS=\($0)" } ?? "")"
       )
     }
     #expect(!results.isEmpty)
