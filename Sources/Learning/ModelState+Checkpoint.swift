@@ -92,6 +92,8 @@ extension ModelState {
     else { throw FormatError(.badChecksum, at: 0, field: "learned") }
     contenders = try Self.restoreContenders(learned, settings)
     states[entry.digest] = learned
+    // Anybody can make the start again, so nobody publishes it; one may be asked to return to it all the same.
+    supply(Self.encodeContenders(Self.makeContenders(settings)))
     for bytes in held { supply(bytes) }
     didLearn()
   }

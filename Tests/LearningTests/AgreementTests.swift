@@ -154,7 +154,6 @@ import Testing
         #expect(whole.ledger.kept.last!.ledgerDigest == whole.ledgerHash)
       }
     }
-    contents[whole.ledger.kept[0].digest] = whole.ledger.kept[0].version.sequence.value == 0 ? whole.keptBytes(whole.ledger.kept[0].digest) : nil
     #expect(starts.count > 5)
     var asked = 0
     for start in starts {
@@ -166,15 +165,16 @@ import Testing
           let before = state.bytes()
           #expect(state.fold(record.bytes, offset: record.offset, timestamp: record.timestamp) == effects)
           #expect(state.bytes() == before)
-          let bytes = contents[digest] ?? ModelState.encodeContenders(ModelState.makeContenders(worldSettings))
-          #expect(state.supply(bytes))
+          // Never the start, which nobody publishes: it is made again.
+          #expect(state.supply(try #require(contents[digest])))
           effects = state.fold(record.bytes, offset: record.offset, timestamp: record.timestamp)
         }
         if index % 5 == 4 { state = try ModelState(state.bytes()) }
       }
       #expect(state.stateHash == whole.stateHash && state.ledgerHash == whole.ledgerHash)
     }
-    #expect(asked > 0)
+    // The third world returns to nothing but the start.
+    #expect(asked > 0 || seed == 3)
   }
 
   @Test func `a ledger and a learned state that do not belong together are refused`() throws {
