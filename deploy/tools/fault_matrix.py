@@ -68,7 +68,7 @@ ROWS = {
     54: ("producers of inputs place keys differently", "keys placed by both partitioners", "told, the inputs named", ["producers that place keys by different partitioners are told by the inputs' names", "inputs whose producers place keys differently are told, by name, once"]),
 }
 # How a tier is called in the page, in this order.
-TIERS = {"noida-db": "noida-db", "kafka-4.1": "Kafka 4.1", "kafka-4.1x3": "Kafka 4.1, three brokers", "kafka-3.6": "Kafka 3.6", "kafka-3.6x3": "Kafka 3.6, three brokers"}
+TIERS = {"noida-db": "make test (noida-db)", "kafka-4.1": "Kafka 4.1", "kafka-4.1x3": "Kafka 4.1, three brokers", "kafka-3.6": "Kafka 3.6", "kafka-3.6x3": "Kafka 3.6, three brokers"}
 SIGNS = {"passed": "passed", "failed": "**failed**", "skipped": "skipped"}
 INTRODUCTION = """# Tests
 
