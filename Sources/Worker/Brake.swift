@@ -14,6 +14,8 @@ final class Brake {
   private let reader: any LogReader
   private var isStarted = false
   private var age = PinAge()
+  /// A pinned version whose state is not held here; what was served before is served until it is.
+  private(set) var wanted: (command: String, entry: KeptEntry)?
 
   init(_ context: WorkerContext) throws(KafkaError) {
     self.context = context
@@ -66,14 +68,26 @@ final class Brake {
   /// The fold met this command: its word is final.
   func release(command: String) {
     context.hub.unpin(by: command)
+    if wanted?.command == command { wanted = nil }
     context.log.notice("brake-released", "pin ended by the log", LogFields(["command": command]))
+  }
+
+  /// Serves the version that was wanted, if `state` holds it by now.
+  func serveWanted(from state: ModelState) {
+    guard let (command, entry) = wanted, let scorers = state.scorers(of: entry) else { return }
+    wanted = nil
+    // Another command's pin is newer.
+    if context.hub.pinnedBy == command { context.hub.pin(by: command, scorers: scorers) }
   }
 
   private func consider(_ received: LoggedCommand, _ state: ModelState) {
     guard let (command, pin) = state.pin(for: received) else { return }
     switch pin {
     case .present: context.hub.pin(by: command, scorers: nil)
-    case .kept(let entry): context.hub.pin(by: command, scorers: state.scorers(of: entry))
+    case .kept(let entry):
+      let scorers = state.scorers(of: entry)
+      context.hub.pin(by: command, scorers: scorers)
+      wanted = scorers == nil ? (command, entry) : nil
     }
     context.log.notice(
       "brake", "serving is pinned until the log confirms", LogFields(["command": command]))

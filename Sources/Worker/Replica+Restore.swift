@@ -156,21 +156,33 @@ extension Replica {
 
   /// The learned state that a record returns to: from disk, or as it was published.
   func missingState(_ digest: Digest, of version: ModelVersion) throws(WorkerFailure) -> [UInt8] {
-    if let bytes = try? context.blobs.load(digest) { return bytes }  // Not here: it was published.
     // It is confirmed, so it was published; the markers of that transaction may still be on their way.
     let deadline = context.now() + Self.fetchNanoseconds
     while !context.isStopping {
-      if let bytes = try publishedState(digest) {
-        context.log.notice(
-          "state-fetched", "fetched a kept version that was not held here",
-          LogFields(["version": "\(version)", "digest": "\(digest)"]))
-        store(version, [bytes])
-        return bytes
-      }
+      if let bytes = try fetchedState(digest, of: version) { return bytes }
       guard context.now() < deadline else { break }
       context.runtime.pause(milliseconds: 100)
     }
     throw .unrecoverable("the state of version \(version) is neither here nor published digest=\(digest)")
+  }
+
+  /// What the brake must serve and is not held is looked for at once, not only when the log brings the command.
+  func fetchForBrake() throws(WorkerFailure) {
+    guard let entry = brake.wanted?.entry, context.now() >= nextFetch else { return }
+    nextFetch = context.now() + Self.patienceNanoseconds
+    guard let bytes = try fetchedState(entry.agreement.confirmed?.state ?? entry.digest, of: entry.version) else { return }
+    state.supply(bytes)
+    brake.serveWanted(from: state)
+  }
+
+  private func fetchedState(_ digest: Digest, of version: ModelVersion) throws(WorkerFailure) -> [UInt8]? {
+    if let bytes = try? context.blobs.load(digest) { return bytes }  // Not here: it was published.
+    guard let bytes = try publishedState(digest) else { return nil }
+    context.log.notice(
+      "state-fetched", "fetched a kept version that was not held here",
+      LogFields(["version": "\(version)", "digest": "\(digest)"]))
+    store(version, [bytes])
+    return bytes
   }
 
   /// A learned state as any version of it was published; nil where it is not there, or no broker answers.

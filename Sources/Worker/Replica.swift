@@ -22,7 +22,7 @@ final class Replica {
   let context: WorkerContext
   var state = ModelState()
   let reader: any LogReader
-  private let brake: Brake
+  let brake: Brake
   let outbox: ReplicaOutbox
   let topic: CheckpointsTopic
   /// Whether the log was read to its end once.
@@ -49,6 +49,8 @@ final class Replica {
   var remaking: FoldAgain?
   /// Since when the fold that was made again stands against others.
   var hopelessSince: UInt64?
+  /// When a state that the brake wants is next looked for.
+  var nextFetch: UInt64 = 0
   /// When doubts are next looked into.
   var nextDoubts: UInt64 = 0
   /// Kept versions up to this place were made again by the fold that serves.
@@ -81,6 +83,7 @@ final class Replica {
       if isCaughtUp {
         publishIfDue()
         brake.look(at: state)
+        try fetchForBrake()
         if let text = brake.alarm() {
           outbox.queueAlert(kind: "brake-held", text: text, version: state.version)
         }

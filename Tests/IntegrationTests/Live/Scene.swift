@@ -243,13 +243,14 @@ final class Scene {
     return state
   }
 
-  /// All committed records of a topic, by partition, to its true end: open transactions are waited for.
-  func read(_ topic: String) throws -> [[StoredRecord]] {
+  /// All committed records of a topic, by partition, to its true end: open transactions are waited for, unless only what
+  /// is committed by now is asked for.
+  func read(_ topic: String, waitsForOpen: Bool = true) throws -> [[StoredRecord]] {
     let settings = broker.settings("checker")
     let ends = try Reader(settings, topic: topic, fetch: FetchSettings(isolation: .readUncommitted))
     let reader = try Reader(settings, topic: topic)
     return try (0..<(try reader.partitionCount())).map { partition in
-      let marks = try asking { try ends.watermarks(TopicPartition(topic, partition)) }
+      let marks = try asking { try (waitsForOpen ? ends : reader).watermarks(TopicPartition(topic, partition)) }
       guard marks.low < marks.high else { return [] }
       var records: [StoredRecord] = []
       try reader.start(partition: partition, at: .offset(marks.low))

@@ -69,7 +69,7 @@ extension LiveTests.Faults {
 
     /// Versions that scored, by partition, in order.
     private func versions(_ scene: Scene) throws -> [[ModelVersion]] {
-      try scene.read(scene.pipeline.settings.topics.predictions).map { records in
+      try scene.read(scene.pipeline.settings.topics.predictions, waitsForOpen: false).map { records in
         try records.map { record in
           try #require(try JSONValue(parsing: record.value)["version"]?.string.flatMap { ModelVersion($0) })
         }
