@@ -162,6 +162,45 @@ extension LiveTests {
       try feed.finish(comparesPartitionStates: false)
     }
 
+    @Test func `row 42: what a rollback returns to is fetched and served while another worker hangs in a transaction`() throws {
+      let scene = try Scene("fetched", settings: Self.often)
+      let feed = Feed(scene, requests: 1_500)
+      try scene.worker.start()
+      try feed.advance(500)
+      _ = try stateHashes(scene, "good", ["one"])
+      let good = try #require(try scene.waitForAck("good", .applied).version)
+      try feed.flow("a later version to be confirmed") {
+        try scene.checkRunning()
+        return try scene.folded().ledger.kept.last.map { $0.isConfirmed && good < $0.version } ?? false
+      }
+      let second = try scene.addMember("two")
+      try second.worker.start()
+      try feed.flow("the second to take part") {
+        try scene.checkRunning()
+        return second.partitions ?? 0 > 0
+      }
+      #expect(second.worker.log.contains("model-fetched") && !second.worker.log.contains("state-fetched"))
+      #expect(try scene.worker.terminate() == 0)
+      try scene.worker.start(fail: "after_send_offsets:8:stop")
+      try feed.flow("the first to hang in its transaction") { scene.worker.isStopped }
+      func servedAsGood() throws -> Int {
+        try scene.read(scene.pipeline.settings.topics.predictions, waitsForOpen: false).joined().count { record in
+          try JSONValue(parsing: record.value)["version"]?.string == good.description
+        }
+      }
+      let before = try servedAsGood()
+      try scene.send("back", .rollback(to: .tag("good"), then: .freeze))
+      try feed.flow("the second to serve what it never held", seconds: 30) { try servedAsGood() > before }
+      #expect(second.worker.log.contains("state-fetched"))
+      #expect(scene.worker.isStopped)
+      scene.worker.signal(SIGCONT)
+      try feed.flow("both to apply the rollback") {
+        try scene.checkRunning()
+        return Set(try scene.acks().filter { $0.id == "back" && $0.status == .applied }.map(\.instance)) == ["one", "two"]
+      }
+      try feed.finish(comparesPartitionStates: false)
+    }
+
     @Test func `row 39: a flipped bit is noticed at the next claim, told, and folded away`() throws {
       let scene = try Scene("flipped", settings: Self.often)
       let second = try scene.addMember("two", variables: ["MILLRACE_TEST_FLIP_WEIGHT": "120"])
