@@ -41,11 +41,10 @@ test: deps
 test-kafka: deps
 	@$(PYTHON) deploy/tools/run_tests.py --kafka --version $(or $(KAFKA_VERSION),4.1)
 
-# FAULTS=n lets so many befall each world. RELEASE=1 builds them optimised, in a place of their own: slow to build, several times as many seeds a minute.
-SIMULATE := $(if $(RELEASE),-c release -Xswiftc -enable-testing --scratch-path .build/simulate)
+# FAULTS=n lets so many befall each world.
 simulate: deps
-	@swift build --build-tests $(SIMULATE)
-	@SEED=$(SEED) FAULTS=$(FAULTS) SEEDS=$(or $(SEEDS),500) FROM=$(FROM) swift test --skip-build $(SIMULATE) --filter 'through every fault'
+	@swift build --build-tests
+	@SEED=$(SEED) FAULTS=$(FAULTS) SEEDS=$(or $(SEEDS),500) FROM=$(FROM) swift test --skip-build --filter 'through every fault'
 
 $(JANUARY): deploy/pipelines/flight-delay/play.py deploy/pipelines/playfile.py
 	@mkdir -p $(@D)
