@@ -26,6 +26,8 @@ final class InputQueue {
   private var reading = 0
   private var cursor = 0
   private var fillingIsSealed = false
+  /// Of the newest record appended since `clear`.
+  private(set) var newestOffset = Int64.min
   /// The broker said that nothing follows what was appended so far.
   private(set) var isAtEnd = false
 
@@ -49,6 +51,7 @@ final class InputQueue {
     offset: Int64, timestamp: Int64
   ) {
     isAtEnd = false
+    newestOffset = offset
     unsafe batches[filling].append(
       payload: payload, key: key, headers: headers, offset: offset, timestamp: timestamp)
   }
@@ -76,6 +79,7 @@ final class InputQueue {
     cursor = 0
     fillingIsSealed = false
     isAtEnd = false
+    newestOffset = .min
   }
 
   func markAtEnd() { isAtEnd = true }

@@ -79,13 +79,17 @@ public final class PartitionEngine {
   /// How many records of this input can be taken now.
   public func room(input: Int) -> Int { queues[input].room }
 
-  /// One record as it was fetched. Call `seal` when no more can be had at once.
+  /// One record as it was fetched. Call `seal` when no more can be had at once. False, and nothing is taken, for a
+  /// record that was handed out before: client libraries before 2.4.0 may do so after a rebalance.
+  @discardableResult
   public func append(
     input: Int, payload: UnsafeRawBufferPointer, key: UnsafeRawBufferPointer?,
     headers: UnsafeRawBufferPointer, offset: Int64, timestamp: Int64
-  ) {
+  ) -> Bool {
+    guard offset >= nextOffsets[input], offset > queues[input].newestOffset else { return false }
     unsafe queues[input].append(
       payload: payload, key: key, headers: headers, offset: offset, timestamp: timestamp)
+    return true
   }
 
   public func seal(input: Int) { queues[input].seal() }

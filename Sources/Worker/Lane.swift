@@ -242,6 +242,7 @@ final class Lane {
         let careful = partition.careLeft > 0 && partition.restoring == nil
         let room = careful ? (engine.lacks(input: input) ? min(1, engine.room(input: input)) : 0) : engine.room(input: input)
         if room == 0 { break }
+        var repeated: Int64?
         let (count, stop) = partition.queues[input].take(upTo: room) { record in
           headers.removeAll()
           record.appendHeaders(to: &headers)
@@ -257,11 +258,19 @@ final class Lane {
             }
           }
           unsafe headers.bytes.withUnsafeBytes { headers in
-            unsafe engine.append(
+            let isNew = unsafe engine.append(
               input: input, payload: record.unsafeValue,
               key: record.hasKey ? record.unsafeKey : nil, headers: headers,
               offset: record.offset, timestamp: record.timestamp)
+            if !isNew { repeated = record.offset }
           }
+        }
+        if let repeated {
+          context.log.warning(
+            "record-repeated", "the client handed out a record again; passed over",
+            LogFields([
+              "topic": plan.inputs[input].topic, "partition": "\(partition.number)", "offset": "\(repeated)",
+            ]))
         }
         if count > 0 {
           fetched = true

@@ -194,7 +194,7 @@ struct Feeder {
 
 extension PartitionEngine {
   func append(input: Int, _ record: HostileRecord) {
-    record.payload.withUnsafeBytes { payload in
+    _ = record.payload.withUnsafeBytes { payload in
       record.headers.withUnsafeBytes { headers in
         (record.key ?? []).withUnsafeBytes { key in
           append(

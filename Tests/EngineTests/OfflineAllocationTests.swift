@@ -56,7 +56,7 @@ struct OfflineAllocationTests {
       let before = allocations()
       for input in 0..<3 {
         for index in batches[input].indices {
-          batches[input][index].payload.withUnsafeBytes { payload in
+          _ = batches[input][index].payload.withUnsafeBytes { payload in
             batches[input][index].key.withUnsafeBytes { key in
               engine.append(
                 input: input, payload: payload, key: key,

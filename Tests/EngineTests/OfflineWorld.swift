@@ -190,7 +190,7 @@ final class Run {
     var left = Int.random(in: 1...40, using: &random)
     while left > 0, engine.room(input: input) > 0, cursors[input] < stream.inputs[input].count {
       let record = stream.inputs[input][cursors[input]]
-      record.payload.withUnsafeBytes { payload in
+      _ = record.payload.withUnsafeBytes { payload in
         record.key.withUnsafeBytes { key in
           engine.append(
             input: input, payload: payload, key: key, headers: UnsafeRawBufferPointer(start: nil, count: 0),

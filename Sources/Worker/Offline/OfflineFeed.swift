@@ -38,7 +38,7 @@ final class OfflineFeed<Fault: Error> {
 
   private func append(_ record: OfflineRecord, to input: Int) {
     // SAFETY: the arrays outlive the calls, and the engine copies what it is lent.
-    unsafe record.payload.withUnsafeBytes { payload in
+    _ = unsafe record.payload.withUnsafeBytes { payload in
       unsafe record.headers.withUnsafeBytes { headers in
         if let key = record.key {
           unsafe key.withUnsafeBytes { key in
