@@ -106,6 +106,15 @@ extension GroupConsumer {
 
 extension PlainWriter {
   public func flush() throws(KafkaError) { try flush(timeoutMilliseconds: 30_000) }
+
+  /// As `produce` with pointers, for callers that hold arrays.
+  public func produce(
+    _ topic: any OpenTopic, partition: Int32, key: [UInt8]?, value: [UInt8], timestamp: Int64 = 0
+  ) throws(KafkaError) {
+    try unsafe lending(key, value) { (key, value) throws(KafkaError) in
+      try unsafe produce(topic, partition: partition, key: key, value: value, headers: nil, timestamp: timestamp)
+    }
+  }
 }
 
 extension RecordQueue {
@@ -132,25 +141,21 @@ extension TransactionalWriter {
   public func produce(
     _ topic: any OpenTopic, partition: Int32, key: [UInt8]? = nil, value: [UInt8], timestamp: Int64 = 0
   ) throws(KafkaError) {
-    // SAFETY: key and value are lent for the call, which copies them; bytes have no padding.
-    var failure: KafkaError?
-    unsafe value.withUnsafeBytes { value in
-      do throws(KafkaError) {
-        if let key {
-          let failed: KafkaError? = unsafe key.withUnsafeBytes { key in
-            do throws(KafkaError) {
-              try unsafe produce(
-                topic, partition: partition, key: key, value: value, headers: nil, timestamp: timestamp, tracked: false)
-              return nil
-            } catch { return error }
-          }
-          if let failed { throw failed }
-        } else {
-          try unsafe produce(
-            topic, partition: partition, key: nil, value: value, headers: nil, timestamp: timestamp, tracked: false)
-        }
-      } catch { failure = error }
+    try unsafe lending(key, value) { (key, value) throws(KafkaError) in
+      try unsafe produce(
+        topic, partition: partition, key: key, value: value, headers: nil, timestamp: timestamp, tracked: false)
     }
-    if let failure { throw failure }
+  }
+}
+
+/// Lends the bytes of both for the call.
+private func lending(
+  _ key: [UInt8]?, _ value: [UInt8],
+  _ body: (UnsafeRawBufferPointer?, UnsafeRawBufferPointer) throws(KafkaError) -> Void
+) throws(KafkaError) {
+  // SAFETY: bytes have no padding; both arrays outlive the call.
+  try unsafe value.span.bytes.withUnsafeBytes { value throws(KafkaError) in
+    guard let key else { return try unsafe body(nil, value) }
+    try unsafe key.span.bytes.withUnsafeBytes { key throws(KafkaError) in try unsafe body(key, value) }
   }
 }

@@ -13,6 +13,12 @@ public struct LoadedPipeline: Sendable {
 
   public var errors: [ConfigurationFault] { faults.filter { !$0.code.isWarning } }
 
+  /// The settings with what they compile to, or all that is wrong.
+  public func compiled() throws(ConfigurationFaults) -> (settings: PipelineSettings, plan: FeaturePlan) {
+    guard let settings, let plan else { throw ConfigurationFaults(errors) }
+    return (settings, plan)
+  }
+
   /// The settings, or all that is wrong.
   public func get() throws(ConfigurationFaults) -> PipelineSettings {
     guard let settings else { throw ConfigurationFaults(errors) }

@@ -96,17 +96,7 @@ final class AlertWriter {
       text: alert.text, version: context.model.withLock { $0?.version },
       time: EventTime(milliseconds: context.wallMilliseconds())
     ).json()
-    var failure: KafkaError?
-    // SAFETY: both arrays outlive the call, which copies them.
-    unsafe key.withUnsafeBytes { key in
-      unsafe value.withUnsafeBytes { value in
-        do throws(KafkaError) {
-          try unsafe writer.produce(
-            topic, partition: Int32(Murmur2.partition(of: Array(alert.kind.rawValue.utf8), partitions: max(topic.partitionCount, 1))),
-            key: key, value: value, headers: nil, timestamp: 0)
-        } catch { failure = error }
-      }
-    }
-    if let failure { throw failure }
+    try writer.produce(
+      topic, partition: Murmur2.partition(of: key, partitions: max(topic.partitionCount, 1)), key: key, value: value)
   }
 }

@@ -327,7 +327,7 @@ final class Lane {
         records: engine.recordCounts,
         restoreRemaining: partition.restoreRemaining)
     }
-    if let began = restoreBegan, pending.isEmpty, !partitions.contains(where: { $0.restoreRemaining > 0 }) {
+    if let began = restoreBegan, pending.isEmpty, !self.partitions.contains(where: { $0.restoring != nil }) {
       context.metrics.restored(nanoseconds: context.now() - began)
       restoreBegan = nil
     }

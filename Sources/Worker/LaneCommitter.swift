@@ -114,8 +114,8 @@ final class LaneCommitter: @unchecked Sendable {
     while true {
       attempts += 1
       do throws(KafkaError) {
-        if producer.isInDoubt { try recreate() }
         if sealed.isEmpty { return nil }
+        if producer.isInDoubt { try recreate() }
         try send(sealed)
         Failpoints.pass(.afterSendOffsets)
         Failpoints.pass(.duringCommit)

@@ -26,18 +26,18 @@ final class World: @unchecked Sendable {
   let broker: SimulatedBroker
   let settings: PipelineSettings
   let stream: [PlayedRecord]
-  private(set) var slots: [Slot] = []
-  private var twins: [Slot] = []
-  private var wallOffset: Int64 = 0
-  private let begin: UInt64
-  private var isDiskFull: [UInt64]
-  private var isCalm = false
-  private var foldedModel = ModelHistory()
-  private var foldedNext: Int64 = 0
+  var slots: [Slot] = []
+  var twins: [Slot] = []
+  var wallOffset: Int64 = 0
+  let begin: UInt64
+  var isDiskFull: [UInt64]
+  var isCalm = false
+  var foldedModel = ModelHistory()
+  var foldedNext: Int64 = 0
   /// Faults that the checker of logs cannot see.
-  private(set) var findings: [String] = []
-  private(set) var counts = Counts()
-  private var sentCommands: [String] = []
+  var findings: [String] = []
+  var counts = Counts()
+  var sentCommands: [String] = []
   /// Wraps the clients or files of a process in ones that misbehave; for tests of the simulation itself.
   let plant: Plant
 
@@ -98,10 +98,10 @@ final class World: @unchecked Sendable {
     slots = scenario.instances.map { Slot(name: $0) }
   }
 
-  private var wall: Int64 { Stream.start + Int64((scheduler.now - begin) / 1_000_000) + wallOffset }
+  var wall: Int64 { Stream.start + Int64((scheduler.now - begin) / 1_000_000) + wallOffset }
   var milliseconds: UInt64 { (scheduler.now - begin) / 1_000_000 }
 
-  private func createTopics() {
+  func createTopics() {
     let topics = settings.topics
     for name in settings.features.inputs.map(\.topic) + [topics.predictions, topics.journal] {
       broker.create(name, partitions: scenario.partitions)
@@ -139,7 +139,7 @@ final class World: @unchecked Sendable {
   }
 
   /// No more faults: whoever is down comes back.
-  private func calm() {
+  func calm() {
     isCalm = true
     scheduler.note("calm")
     network.weather = Network.Weather(latencyNanoseconds: scenario.weather.latencyNanoseconds)
@@ -153,7 +153,7 @@ final class World: @unchecked Sendable {
     }
   }
 
-  private func drain() -> Bool {
+  func drain() -> Bool {
     var nextLook: UInt64 = 0
     let began = scheduler.now
     let deadline = scheduler.now + Self.drainNanoseconds
@@ -168,7 +168,7 @@ final class World: @unchecked Sendable {
     return isDrained && findings.isEmpty
   }
 
-  private var isDrained: Bool {
+  var isDrained: Bool {
     let inputs = settings.features.inputs.map(\.topic) + (sentCommands.isEmpty ? [] : [settings.topics.control])
     for topic in inputs {
       for partition in broker.topic(topic) {
@@ -186,7 +186,7 @@ final class World: @unchecked Sendable {
   }
 
   /// A fold of `learning` of our own, as far as it is stable.
-  private var folded: ModelState {
+  var folded: ModelState {
     let learning = broker.topic(settings.topics.learning)[0]
     while foldedNext < learning.stable {
       if learning.isVisible(foldedNext) { foldedModel.fold(StoredRecord(learning, at: foldedNext)) }
@@ -195,7 +195,7 @@ final class World: @unchecked Sendable {
     return foldedModel.state
   }
 
-  private var drainText: String {
+  var drainText: String {
     var text = "at \(milliseconds) ms:"
     for topic in settings.features.inputs.map(\.topic) {
       for partition in broker.topic(topic) {
@@ -216,7 +216,7 @@ final class World: @unchecked Sendable {
     return text
   }
 
-  private func committed(_ place: TopicPartition) -> Int64? { committed([place])[0] }
+  func committed(_ place: TopicPartition) -> Int64? { committed([place])[0] }
 
   /// What the group has committed; where that was forgotten and nothing came since, what the journal says.
   func committed(_ places: [TopicPartition]) -> [Int64?] {
@@ -231,12 +231,12 @@ final class World: @unchecked Sendable {
       return record.nextOffsets[input]
     }
   }
-  private func lastRecordEnd(_ partition: SimulatedPartition) -> Int64 {
+  func lastRecordEnd(_ partition: SimulatedPartition) -> Int64 {
     (partition.entries.indices.last { partition.isVisible(Int64($0)) }).map { Int64($0) + 1 } ?? 0
   }
 
   /// Everybody is told to stop, and has to come to an end by himself.
-  private func stop() {
+  func stop() {
     for slot in slots {
       slot.isStopping = true
       slot.context?.stop()
@@ -252,7 +252,7 @@ final class World: @unchecked Sendable {
     _ = scheduler.run(until: scheduler.now + 3 * Scenario.second) { false }
   }
 
-  private func end() -> [String] {
+  func end() -> [String] {
     for slot in slots + twins {
       slot.process?.kill()
       slot.context?.stop()
@@ -271,9 +271,9 @@ final class World: @unchecked Sendable {
 
   // MARK: Processes
 
-  private(set) var processes: [SimulatedProcess] = []
+  var processes: [SimulatedProcess] = []
 
-  private func plan(_ slot: Slot, after nanoseconds: UInt64) {
+  func plan(_ slot: Slot, after nanoseconds: UInt64) {
     guard !slot.isStartPlanned else { return }
     slot.isStartPlanned = true
     scheduler.after(nanoseconds) { [self] in
@@ -284,7 +284,7 @@ final class World: @unchecked Sendable {
     }
   }
 
-  private func start(_ slot: Slot) {
+  func start(_ slot: Slot) {
     counts.starts += 1
     slot.incarnation += 1
     slot.isStopping = twins.contains { $0 === slot }
@@ -299,7 +299,7 @@ final class World: @unchecked Sendable {
   }
 
   /// As the worker's own `run`, on this world.
-  private func main(_ slot: Slot, _ process: SimulatedProcess) {
+  func main(_ slot: Slot, _ process: SimulatedProcess) {
     var settings = settings
     settings.worker.instance = slot.name
     let index = slots.firstIndex { $0.name == slot.name }!
@@ -338,7 +338,7 @@ final class World: @unchecked Sendable {
     ended(slot, process, worker.failure.map { .failed($0) } ?? .stopped)
   }
 
-  private func hear(_ line: [UInt8], _ slot: Slot) {
+  func hear(_ line: [UInt8], _ slot: Slot) {
     let text = String(decoding: line.dropLast(), as: UTF8.self)
     if text.contains("restoring"), text.contains("checkpoint=no") { counts.bareReplays += 1 }
     if let code = text.split(separator: " ").first(where: { $0.hasPrefix("code=") }) {
@@ -347,7 +347,7 @@ final class World: @unchecked Sendable {
     scheduler.trace?(scheduler.now, "\(slot.name): \(text)")
   }
 
-  private func ended(_ slot: Slot, _ process: SimulatedProcess, _ exit: SimulatedProcess.Exit) {
+  func ended(_ slot: Slot, _ process: SimulatedProcess, _ exit: SimulatedProcess.Exit) {
     guard process.isAlive, slot.process === process else { return }
     process.exit = exit
     slot.process = nil
@@ -364,7 +364,7 @@ final class World: @unchecked Sendable {
     if !slot.isStopping { plan(slot, after: Scenario.second / 2) }
   }
 
-  private func kill(_ slot: Slot, machine: Bool, after pause: UInt64? = nil) {
+  func kill(_ slot: Slot, machine: Bool, after pause: UInt64? = nil) {
     guard let process = slot.process else { return }
     counts.kills += 1
     process.kill()
@@ -377,144 +377,6 @@ final class World: @unchecked Sendable {
     }
     if !twins.contains(where: { $0 === slot }) {
       plan(slot, after: pause ?? scheduler.random.next() % (5 * Scenario.second))
-    }
-  }
-
-  // MARK: What is fed
-
-  private func feed() {
-    guard let first = stream.first?.timestamp, let last = stream.last?.timestamp else { return }
-    let span = Double(max(last - first, 1))
-    var next = 0
-    while next < stream.count {
-      // A few records at a time, as producers send them.
-      let count = min(1 + Int(scheduler.random.next() % 6), stream.count - next)
-      let records = stream[next..<(next + count)]
-      let at = Double(records.first!.timestamp - first) / span * Double(scenario.feedNanoseconds) * 0.95
-      scheduler.after(UInt64(at)) { [self] in
-        for record in records {
-          broker.topic(settings.features.inputs[record.input].topic)[Int(record.partition)].append(
-            .init(
-              timestamp: record.timestamp, key: record.key, value: record.value, headers: record.headers,
-              transaction: nil))
-        }
-      }
-      next += count
-    }
-  }
-
-  private func planCommands() {
-    let count = 1 + Int(scheduler.random.next() % 5)
-    for index in 0..<count {
-      scheduler.after(scheduler.random.next() % scenario.feedNanoseconds) { [self] in command(index) }
-    }
-  }
-
-  private func command(_ index: Int) {
-    let actions: [Command.Action] = [
-      .tag(name: "t\(index)"), .rollback(to: .previous, then: .continue), .rollback(to: .previous, then: .freeze),
-      .freeze, .unfreeze, .rollback(to: .tag("t0"), then: .continue),
-    ]
-    let id = "command-\(index)"
-    let now = EventTime(milliseconds: wall)
-    var command = Command(
-      id: id, pipeline: settings.name, clusterID: SimulatedCluster.id,
-      action: actions[Int(scheduler.random.next() % UInt64(actions.count))], issuer: "test",
-      keyID: Self.operatorKey.publicKey.keyID, reason: "simulated", issuedAt: now,
-      expiresAt: EventTime(milliseconds: wall + 3_600_000))
-    var isForged = false
-    switch scheduler.random.next() % 8 {
-    case 0: isForged = true
-    case 1: command.expiresAt = EventTime(milliseconds: wall - 1)
-    case 2: command.clusterID = "another"
-    default: break
-    }
-    let signed = try! command.signed(with: Self.operatorKey)
-    var headers = HeaderBlock()
-    headers.append(
-      Command.signatureHeader, isForged ? Base64.encode([UInt8](repeating: 1, count: 64)) : signed.signature)
-    let entry = SimulatedPartition.Entry(
-      timestamp: wall, key: Array(settings.name.utf8), value: signed.value, headers: headers.bytes, transaction: nil)
-    sentCommands.append(id)
-    let control = broker.topic(settings.topics.control)[0]
-    control.append(entry)
-    scheduler.note("command \(id) \(command.action)")
-    // The same bytes once more: they must have no second effect.
-    if scheduler.random.chance(0.3) { control.append(entry) }
-  }
-
-  // MARK: What befalls the world
-
-  private func befall(_ fault: Scenario.Fault) {
-    guard !isCalm else { return }
-    let slot = slots[fault.instance]
-    let name = "\(fault.kind)"
-    scheduler.note("fault \(name) \(slot.name)", UInt64(fault.instance))
-    counts.byFault[String(name.prefix { $0 != "(" }), default: 0] += 1
-    let now = scheduler.now
-    switch fault.kind {
-    case .kill(let machine): kill(slot, machine: machine)
-    case .stop:
-      guard slot.process != nil else { return }
-      slot.isStopping = true
-      slot.context?.stop()
-      plan(slot, after: Scenario.second + scheduler.random.next() % (4 * Scenario.second))
-    case .stall(let time): slot.process?.stall(time)
-    case .stallThread(let time): slot.process?.stallThread(time)
-    case .twin(let time):
-      let twin = Slot(name: slot.name)
-      // Nobody starts it again, and it does not live long.
-      twin.isStopping = true
-      twins.append(twin)
-      start(twin)
-      scheduler.after(time) { [self] in kill(twin, machine: false) }
-    case .offsetsForgotten:
-      for slot in slots { kill(slot, machine: false, after: 5 * Scenario.second) }
-      scheduler.after(9 * Scenario.second / 2) { [self] in
-        let inputs = settings.features.inputs.map(\.topic)
-        if broker.group.forgetOffsets(of: inputs) { counts.byFault["offsets are gone", default: 0] += 1 }
-      }
-    case .cutOff(let time): slot.process?.cutOffUntil = now + time
-    case .loseHeartbeats(let time): slot.process?.heartbeatsLostUntil = now + time
-    case .brokersDown(let time): network.downUntil = now + time
-    case .rebalance: broker.group.forceRebalance()
-    case .diskFull(let time): isDiskFull[fault.instance] = now + time
-    case .damageCheckpoint:
-      let files = slot.disk.paths.filter { $0.hasSuffix(".ckpt") }
-      if let path = files.last { slot.disk.damage(path, at: scheduler.random.next()) }
-    case .wipeDisk:
-      kill(slot, machine: false)
-      slot.disk.wipe()
-      slot.disksWiped = true
-    case .wallClock(let jump): wallOffset += jump
-    case .foreignTransaction(let time): foreignTransaction(time)
-    case .retention: expireInputs()
-    case .compaction: broker.topic(settings.topics.checkpoints)[0].compact()
-    case .desynchronise: for producer in slot.process?.producers ?? [] { producer.desynchronise() }
-    }
-  }
-
-  /// Somebody else's producer hangs on `learning`, and gives up after a while.
-  private func foreignTransaction(_ time: UInt64) {
-    let topic = scheduler.random.chance(0.5) ? settings.topics.learning : settings.topics.journal
-    let partition = broker.topic(topic)[0]
-    let transaction = LoggedTransaction(writer: "foreign")
-    partition.append(.init(timestamp: wall, key: nil, value: [1, 2, 3], headers: [], transaction: transaction))
-    scheduler.after(time) { [self] in
-      transaction.outcome = .aborted
-      partition.mark(transaction, timestamp: wall)
-    }
-  }
-
-  /// Retention takes what no replay of what is committed can need.
-  private func expireInputs() {
-    for topic in settings.features.inputs.map(\.topic) {
-      for partition in broker.topic(topic) {
-        let place = TopicPartition(topic, partition.number)
-        let metadata = (try? broker.group.fetch([place], stable: false).get()[0].metadata) ?? ""
-        guard let from = metadata.split(separator: "=").last.flatMap({ Int64($0) }) else { continue }
-        partition.deleteRecords(before: from)
-      }
     }
   }
 }

@@ -52,21 +52,20 @@ final class MadeUpLogs: LogSource {
     for asked in places where asked.from < range(asked.topic, asked.partition).low {
       throw .beyondReach("records are no longer kept topic=\(asked.topic) offset=\(asked.from)")
     }
-    return places.map { MadeUpStream($0, records($0.topic, $0.partition)) }
+    return places.map { LogStream($0, MadeUpFetcher($0, records($0.topic, $0.partition))) }
   }
 }
 
-private final class MadeUpStream: LogStream {
+private final class MadeUpFetcher: RecordFetcher {
   private let records: [OfflineRecord]
   private var next: Int
 
   init(_ place: LogPlace, _ records: [OfflineRecord]) {
     self.records = records
     next = records.firstIndex { $0.offset >= place.from } ?? records.count
-    super.init(topic: place.topic, partition: place.partition)
   }
 
-  override func fetch(before end: Int64, patienceMilliseconds: Int32?) throws(LogFault) -> OfflineRecord? {
+  func fetch(before end: Int64, patienceMilliseconds: Int32?) throws(LogFault) -> OfflineRecord? {
     guard next < records.count, records[next].offset < end else { return nil }
     next += 1
     return records[next - 1]

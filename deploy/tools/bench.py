@@ -139,6 +139,20 @@ def number(value):
     return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
 
 
+def report(options, facts, figures):
+    """Prints figures under the conditions they were taken in: a table, or JSON for machines."""
+    facts["load_after"] = round(os.getloadavg()[0], 2)
+    if options.json:
+        print(json.dumps({"conditions": facts, "figures": figures}, indent=1))
+        return
+    print(f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {facts['system']}")
+    print(f"Swift {facts['swift']}, release; commit {facts['commit']}{' with changes' if facts['changed'] else ''}; noida-db {facts['noida_db']}; load {facts['load_before']} before, {facts['load_after']} after")
+    print(f"\n{'figure':<54} {'median':>10} {'unit':<12} {'least – most':<22} note")
+    for one in figures:
+        spread = f"{number(one['least'])} – {number(one['most'])}" if "least" in one else ""
+        print(f"{one['name']:<54} {number(one['value']):>10} {one['unit']:<12} {spread:<22} {one.get('note', '')}".rstrip())
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--millrace", type=pathlib.Path, default=ROOT / ".build/release/millrace")
@@ -181,16 +195,7 @@ def main():
         sys.exit(f"bench: {failure}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    facts["load_after"] = round(os.getloadavg()[0], 2)
-    if options.json:
-        print(json.dumps({"conditions": facts, "figures": figures}, indent=1))
-        return
-    print(f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {facts['system']}")
-    print(f"Swift {facts['swift']}, release; commit {facts['commit']}{' with changes' if facts['changed'] else ''}; noida-db {facts['noida_db']}; load {facts['load_before']} before, {facts['load_after']} after")
-    print(f"\n{'figure':<50} {'median':>10} {'unit':<12} {'least – most':<22} note")
-    for one in figures:
-        spread = f"{number(one['least'])} – {number(one['most'])}" if "least" in one else ""
-        print(f"{one['name']:<50} {number(one['value']):>10} {one['unit']:<12} {spread:<22} {one.get('note', '')}".rstrip())
+    report(options, facts, figures)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ import urllib.request
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from bench import PIPELINE, ROOT, conditions, figure, number, say  # noqa: E402
+from bench import PIPELINE, ROOT, conditions, figure, report, say  # noqa: E402
 from demo import Failed, Processes, free_port, until  # noqa: E402
 
 
@@ -190,16 +190,7 @@ def main():
         sys.exit(f"recovery: {failure}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    facts["load_after"] = round(os.getloadavg()[0], 2)
-    if options.json:
-        print(json.dumps({"conditions": facts, "figures": figures}, indent=1))
-        return
-    print(f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_gib']} GiB; {facts['system']}")
-    print(f"Swift {facts['swift']}, release; commit {facts['commit']}{' with changes' if facts['changed'] else ''}; noida-db {facts['noida_db']}; load {facts['load_before']} before, {facts['load_after']} after")
-    print(f"\n{'figure':<54} {'median':>10} {'unit':<12} {'least – most':<22} note")
-    for one in figures:
-        spread = f"{number(one['least'])} – {number(one['most'])}" if "least" in one else ""
-        print(f"{one['name']:<54} {number(one['value']):>10} {one['unit']:<12} {spread:<22} {one.get('note', '')}".rstrip())
+    report(options, facts, figures)
 
 
 if __name__ == "__main__":

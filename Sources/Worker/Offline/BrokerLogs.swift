@@ -55,26 +55,27 @@ final class BrokerLogs: LogSource {
         client, GroupSettings(groupID: group, fetch: FetchSettings(prefetchKilobytes: share)))
       let queues = try consumer.assign(
         places.map { PartitionOffset(TopicPartition($0.topic, $0.partition), offset: $0.from) })
-      return zip(places, queues).map { BrokerStream($0, $1, consumer) }
+      return zip(places, queues).map { LogStream($0, BrokerFetcher($0, $1, consumer)) }
     }
   }
 }
 
 /// One assigned partition, taken record by record.
-private final class BrokerStream: LogStream {
+private final class BrokerFetcher: RecordFetcher {
+  private let place: LogPlace
   private let queue: any RecordQueue
   private let consumer: Consumer
   /// Every offset before this one has been taken or is known to hold no committed record.
   private var position: Int64
 
   init(_ place: LogPlace, _ queue: any RecordQueue, _ consumer: Consumer) {
+    self.place = place
     self.queue = queue
     self.consumer = consumer
     position = place.from
-    super.init(topic: place.topic, partition: place.partition)
   }
 
-  override func fetch(before end: Int64, patienceMilliseconds: Int32?) throws(LogFault) -> OfflineRecord? {
+  func fetch(before end: Int64, patienceMilliseconds: Int32?) throws(LogFault) -> OfflineRecord? {
     var deadline: UInt64?
     while position < end {
       var record: OfflineRecord?
@@ -91,7 +92,7 @@ private final class BrokerStream: LogStream {
         switch error.action {
         case .retrySameCall: break
         case .offsetOutOfRange:
-          throw .beyondReach("records are no longer kept topic=\(topic) partition=\(partition) offset=\(position)")
+          throw .beyondReach("records are no longer kept topic=\(place.topic) partition=\(place.partition) offset=\(position)")
         default: throw .kafka(error)
         }
       case .nothing: break
@@ -109,7 +110,7 @@ private final class BrokerStream: LogStream {
       guard now >= until else { continue }
       if patienceMilliseconds != nil { return nil }
       throw .stalled(
-        "nothing more can be read: an open transaction hides it, or no broker answers topic=\(topic) partition=\(partition) position=\(position) needed=\(end)")
+        "nothing more can be read: an open transaction hides it, or no broker answers topic=\(place.topic) partition=\(place.partition) position=\(position) needed=\(end)")
     }
     return nil
   }

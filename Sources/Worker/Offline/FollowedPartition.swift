@@ -66,12 +66,10 @@ final class FollowedPartition {
     var onDifference: (ScoreDifference) -> Void
   }
 
-  /// Does again what the record of `next()` says was done; without `aloud`, silently.
+  /// Does again what `record`, as `next()` gave it, says was done; without `aloud`, silently.
   func follow(
-    into unit: CommitUnit, anyScorers: ScorerSet,
-    aloud: Aloud? = nil
+    _ record: JournalRecord, at offset: Int64, into unit: CommitUnit, anyScorers: ScorerSet, aloud: Aloud? = nil
   ) throws(FollowFault) {
-    guard let (record, offset) = pending else { preconditionFailure("nothing to follow") }
     pending = nil
     journalRecords += 1
     for input in record.nextOffsets.indices where input < limits.next.count {

@@ -46,25 +46,28 @@ protocol LogSource: AnyObject {
   func open(_ places: [LogPlace]) throws(LogFault) -> [LogStream]
 }
 
-/// The committed records of one partition, one after the other.
-class LogStream {
-  let topic: String
-  let partition: Int32
-  private var held: OfflineRecord?
-
-  init(topic: String, partition: Int32) {
-    self.topic = topic
-    self.partition = partition
-  }
-
+/// Where the records of one stream come from.
+protocol RecordFetcher: AnyObject {
   /// The next record, waited for until it is known that none lies before `end`. With a patience, nil also once
   /// that has passed; without, what hides the rest for too long is `LogFault.stalled`.
-  func fetch(before end: Int64, patienceMilliseconds: Int32?) throws(LogFault) -> OfflineRecord? {
-    preconditionFailure("a stream fetches")
+  func fetch(before end: Int64, patienceMilliseconds: Int32?) throws(LogFault) -> OfflineRecord?
+}
+
+/// The committed records of one partition, one after the other.
+final class LogStream {
+  let topic: String
+  let partition: Int32
+  private let fetcher: any RecordFetcher
+  private var held: OfflineRecord?
+
+  init(_ place: LogPlace, _ fetcher: any RecordFetcher) {
+    topic = place.topic
+    partition = place.partition
+    self.fetcher = fetcher
   }
 
   func peek(before end: Int64, patienceMilliseconds: Int32? = nil) throws(LogFault) -> OfflineRecord? {
-    if held == nil { held = try fetch(before: end, patienceMilliseconds: patienceMilliseconds) }
+    if held == nil { held = try fetcher.fetch(before: end, patienceMilliseconds: patienceMilliseconds) }
     guard let held, held.offset < end else { return nil }
     return held
   }

@@ -121,9 +121,9 @@ public final class TopicAccount {
   ) throws(LogFault) {
     if workers != nil, part.comparison == .notAsked { part.comparison = .notSeen }
     compare(part, seen)
-    while try part.followed.next() != nil {
+    while let (record, offset) = try part.followed.next() {
       defer { unit.clear() }
-      do throws(FollowFault) { try part.followed.follow(into: unit, anyScorers: any) } catch {
+      do throws(FollowFault) { try part.followed.follow(record, at: offset, into: unit, anyScorers: any) } catch {
         switch error {
         case .log(let fault): throw fault
         case .engine(let fault, let offset):

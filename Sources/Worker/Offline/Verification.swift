@@ -26,6 +26,13 @@ public final class Verification {
     public init() {}
   }
 
+  /// A journal record with the versions that it needs, in order.
+  struct Head {
+    var record: JournalRecord
+    var offset: Int64
+    var versions: [ModelVersion]
+  }
+
   final class Part {
     let followed: FollowedPartition
     let published: LogStream
@@ -41,8 +48,8 @@ public final class Verification {
     var isDone = false
     /// The first published prediction that there is has been met.
     var isMet: Bool
-    /// The record to follow next, and its versions in order.
-    var head: (record: JournalRecord, offset: Int64, versions: [ModelVersion])?
+    /// The record to follow next.
+    var head: Head?
 
     init(_ followed: FollowedPartition, _ published: LogStream, _ range: LogRange, scoredInput: Int) {
       self.followed = followed
@@ -123,8 +130,8 @@ public final class Verification {
         schema: features.rowSchema, contenderCount: contenders.count, planDigest: features.digest),
       inputCount: settings.features.inputs.count)
     guard let any = anyScorers() else { throw .unfit("the declared learning settings make no model") }
-    while !isAtLimit, let part = try nextPart() {
-      try follow(part, unit, any)
+    while !isAtLimit, let (part, head) = try nextPart() {
+      try follow(part, head, unit, any)
       progress(
         OfflineReplay.Progress(
           records: Int(compared), share: share(), seconds: Double(Monotonic.nanoseconds() - begun) / 1e9))
@@ -224,8 +231,8 @@ public final class Verification {
   }
 
   /// The partition to go on with: one that waits for no version, else the one whose newest version is the oldest.
-  private func nextPart() throws(LogFault) -> Part? {
-    var best: Part?
+  private func nextPart() throws(LogFault) -> (part: Part, head: Head)? {
+    var best: (part: Part, head: Head)?
     var wanted: Set<ModelVersion> = []
     for part in parts where !part.isDone {
       if part.head == nil {
@@ -239,17 +246,17 @@ public final class Verification {
           continue
         }
         let versions = isOfInterest(record, part) ? Set(record.versions.map(\.version)).sorted() : []
-        part.head = (record, offset, versions)
+        part.head = Head(record: record, offset: offset, versions: versions)
       }
       guard let head = part.head else { continue }
       wanted.formUnion(head.versions)
-      if let present = best?.head?.versions.last {
+      if let present = best?.head.versions.last {
         guard let newest = head.versions.last, newest >= present else {
-          best = part
+          best = (part, head)
           continue
         }
       } else if best == nil {
-        best = part
+        best = (part, head)
       }
     }
     history?.wanted = wanted
@@ -265,8 +272,7 @@ public final class Verification {
     return true
   }
 
-  private func follow(_ part: Part, _ unit: CommitUnit, _ any: ScorerSet) throws(LogFault) {
-    guard let head = part.head else { preconditionFailure("a part without a record") }
+  private func follow(_ part: Part, _ head: Head, _ unit: CommitUnit, _ any: ScorerSet) throws(LogFault) {
     part.head = nil
     defer { unit.clear() }
     let isAloud = isOfInterest(head.record, part)
@@ -295,7 +301,7 @@ public final class Verification {
     scoreDifferences.removeAll(keepingCapacity: true)
     do throws(FollowFault) {
       try part.followed.follow(
-        into: unit, anyScorers: any,
+        head.record, at: head.offset, into: unit, anyScorers: any,
         aloud: isAloud
           ? FollowedPartition.Aloud(
             rescore: { rescoring[$0] },

@@ -4,9 +4,7 @@ import Worker
 
 /// `millrace account`: what became of every record, and whether it adds up.
 func account(_ invocation: Invocation) throws -> ExitCode {
-  let loaded = try invocation.pipeline()
-  let settings = try loaded.get()
-  guard let features = loaded.plan else { preconditionFailure("settings without a plan") }
+  let (settings, features) = try invocation.pipeline().compiled()
   var workers = invocation.texts("worker")
   var notes: [String] = []
   if workers.isEmpty, let listen = settings.adminListen, listen.port > 0 {

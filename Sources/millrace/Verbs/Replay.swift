@@ -4,9 +4,7 @@ import Worker
 
 /// `millrace replay`: a pipeline over files, without a broker; or a live run computed again from its taps.
 func replay(_ invocation: Invocation) throws -> ExitCode {
-  let loaded = try invocation.pipeline()
-  let settings = try loaded.get()
-  guard let features = loaded.plan else { preconditionFailure("settings without a plan") }
+  let (settings, features) = try invocation.pipeline().compiled()
   let files = invocation.texts("input")
   let writer = LineWriter(invocation.output)
   let bar = ProgressLine("replaying", invocation)

@@ -9,8 +9,7 @@ func run(_ invocation: Invocation) throws -> ExitCode {
   // Before any thread is started, so that all inherit it.
   Worker.blockStopSignals()
   let loaded = try invocation.pipeline()
-  let settings = try loaded.get()
-  guard let plan = loaded.plan else { throw Failure(.bug, "a valid pipeline without a plan") }
+  let (settings, plan) = try loaded.compiled()
   let log = LogWriter(
     pipeline: settings.name, instance: settings.worker.instance,
     level: LogLevel(invocation.logLevel) ?? .info, format: invocation.logsJSON ? .json : .text)

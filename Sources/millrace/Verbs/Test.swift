@@ -9,9 +9,7 @@ func test(_ invocation: Invocation) throws -> ExitCode {
   var passed = 0
   var reports: [(test: PipelineTestFile.Case, failures: [PipelineTestRun.Failure])] = []
   for group in try testGroups(invocation) {
-    let loaded = try invocation.pipeline(files: group.configuration)
-    let settings = try loaded.get()
-    guard let features = loaded.plan else { preconditionFailure("settings without a plan") }
+    let (settings, features) = try invocation.pipeline(files: group.configuration).compiled()
     let runner = PipelineTestRun(settings: settings, features: features)
     for file in group.tests {
       let tests = try PipelineTestFile(

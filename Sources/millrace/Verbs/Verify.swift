@@ -5,9 +5,7 @@ import Worker
 
 /// `millrace verify`: published predictions computed again from the topics.
 func verify(_ invocation: Invocation) throws -> ExitCode {
-  let loaded = try invocation.pipeline()
-  let settings = try loaded.get()
-  guard let features = loaded.plan else { preconditionFailure("settings without a plan") }
+  let (settings, features) = try invocation.pipeline().compiled()
   var options = Verification.Options()
   if let text = invocation.text("scored-by") {
     guard let version = ModelVersion(text) else {

@@ -158,16 +158,12 @@ final class Scene {
 
   private func open(_ name: String) throws -> ProducerTopic {
     if let topic = topics[name] { return topic }
+    var topic: ProducerTopic!
     // One of several brokers may not know of a new topic yet.
-    var topic: ProducerTopic?
-    var last: (any Error)?
-    for _ in 0..<50 where topic == nil {
-      do { topic = try producer.open(name) } catch {
-        last = error
-        usleep(100_000)
-      }
+    try wait(seconds: 10, "topic \(name) to be known") {
+      topic = try? producer.open(name)
+      return topic != nil
     }
-    guard let topic else { throw last! }
     topics[name] = topic
     return topic
   }
