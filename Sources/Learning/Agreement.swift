@@ -3,8 +3,8 @@ import Records
 /// What the log says of one kept version: which folds claim which state, and which states are stored.
 ///
 /// A state *stands* when two folds made it: of two instances, or two of one instance (the second from the last version
-/// beyond doubt). It *leads* when more instances claim it than any other that stands. It is *confirmed* when it leads
-/// and a `kept` record says that it is stored: from then on every replica may be asked to return to it. The log alone
+/// beyond doubt). It *leads* when more instances claim it than any other that stands, and it is not the word of one
+/// instance against one that has yet to fold again. It is *confirmed* when it leads and a `kept` record says that it is stored: from then on every replica may be asked to return to it. The log alone
 /// decides this, so all replicas accept and reject alike, also one whose own state differs.
 public struct Agreement: Sendable, Equatable {
   public struct Claim: Sendable, Equatable {
@@ -90,8 +90,19 @@ public struct Agreement: Sendable, Equatable {
   /// The candidate that leads, if one does.
   public var leader: Candidate? {
     let standing = standing
-    guard let first = standing.max(by: { $0.instances < $1.instances }) else { return nil }
-    return standing.count { $0.instances == first.instances } == 1 ? first.candidate : nil
+    guard let first = standing.max(by: { $0.instances < $1.instances }),
+      standing.count(where: { $0.instances == first.instances }) == 1
+    else { return nil }
+    // Why not at once: of two that differ the quicker one would win, right or wrong.
+    return first.instances == 1 && awaitsSecondFold(besides: first.candidate) ? nil : first.candidate
+  }
+
+  /// Whether an instance claims something else, from a single fold.
+  private func awaitsSecondFold(besides candidate: Candidate) -> Bool {
+    claims.contains { claim in
+      Candidate(state: claim.state, ledger: claim.ledger) != candidate
+        && claims.allSatisfy { $0.instance != claim.instance || $0.fold == claim.fold }
+    }
   }
 
   /// Whether another candidate than `ours` stands, and no fewer instances claim it.

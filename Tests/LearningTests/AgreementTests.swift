@@ -23,6 +23,7 @@ import Testing
     var random = SplitMix64(state: 5)
     var confirmations = 0
     var contested = 0
+    var waits = 0
     for _ in 0..<3_000 {
       var agreement = Agreement()
       var claims: [HashClaim] = []
@@ -45,7 +46,13 @@ import Testing
         let most = standing.values.max() ?? 0
         let leaders = standing.filter { $0.value == most }.keys
         if standing.count > 1 { contested += 1 }
-        let expected = leaders.count == 1 ? leaders.first.flatMap { stored.contains($0) ? $0 : nil } : nil
+        // Who has spoken from one fold only, and of what.
+        let once = Dictionary(grouping: claims, by: \.instance).values.filter { Set($0.map(\.fold)).count == 1 }
+        let expected = leaders.first.flatMap { leader in
+          let isWaitedFor = most == 1 && once.joined().contains { $0.stateHash != leader }
+          if isWaitedFor { waits += 1 }
+          return leaders.count == 1 && !isWaitedFor && stored.contains(leader) ? leader : nil
+        }
         let before = agreement.confirmed
         #expect(agreement.settle() == (before == nil && expected != nil))
         #expect(agreement.confirmed?.state == before?.state ?? expected)
@@ -64,7 +71,7 @@ import Testing
       var reader = ByteReader(writer.bytes)
       #expect(try Agreement(from: &reader) == agreement)
     }
-    #expect(confirmations > 500 && contested > 500)
+    #expect(confirmations > 500 && contested > 500 && waits > 500)
   }
 
   @Test func `one instance confirms by a second fold, never by saying the same twice`() {
@@ -78,6 +85,30 @@ import Testing
     #expect(world.command(.rollback(to: .version(version), then: .continue)).details[0].hasPrefix("not confirmed"))
     #expect(world.claim(version, "w1", fold: 2).confirmed == [version])
     #expect(world.command(.rollback(to: .version(version), then: .continue)).statuses == [.accepted])
+  }
+
+  @Test func `of two that differ neither wins by being quicker`() {
+    let ours = Digest.of([1])
+    let theirs = Digest.of([2])
+    func claim(_ instance: String, _ state: Digest, _ fold: UInt8) -> HashClaim {
+      HashClaim(
+        instance: instance, version: ModelVersion(lineage: Lineage(1), sequence: Sequence(50)), stateHash: state,
+        fold: fold)
+    }
+    var quick = Agreement()
+    _ = quick.addStored(ours)
+    for claim in [claim("a", ours, 1), claim("b", theirs, 1), claim("a", ours, 2)] { _ = quick.add(claim) }
+    #expect(quick.leader == nil && !quick.settle())
+    var tied = quick
+    _ = tied.add(claim("b", theirs, 2))
+    #expect(tied.leader == nil && !tied.settle())
+    #expect(tied.isOutvoted(.init(state: ours, ledger: .zero)) && tied.isOutvoted(.init(state: theirs, ledger: .zero)))
+    // One that comes round, and a third that has seen the same.
+    for other in [claim("b", ours, 2), claim("c", ours, 1)] {
+      var settled = quick
+      _ = settled.add(other)
+      #expect(settled.settle() && settled.confirmed?.state == ours)
+    }
   }
 
   @Test func `equal states beside different ledgers do not agree`() {
