@@ -98,6 +98,16 @@ extension ModelState {
     didLearn()
   }
 
+  /// The same, for what a manifest of topic `checkpoints` names; whether the log confirms it is another question.
+  public convenience init(
+    published manifest: CheckpointManifest, ledgerPart: [UInt8], learned: [UInt8]
+  ) throws(FormatError) {
+    try self.init(ledgerPart: ledgerPart, learned: learned)
+    guard let entry = ledger.kept.last, entry.version == manifest.version,
+      ledger.offset.value + 1 == manifest.next.value, ledger.charter?.clusterID == manifest.clusterID
+    else { throw FormatError(.invalidValue, at: 0, field: "manifest") }
+  }
+
   private func restoreLedger(_ part: [UInt8]) throws(FormatError) {
     var reader = ByteReader(part)
     isRefused = try reader.readBool("refused")

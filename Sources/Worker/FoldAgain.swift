@@ -81,9 +81,9 @@ extension LogReader {
 
 extension ModelState {
   /// Folds a record; a state that it must return to and does not hold is asked for first.
-  func fold(
-    _ record: LearningLogRecord, missing: (Digest, ModelVersion) throws(WorkerFailure) -> [UInt8]
-  ) throws(WorkerFailure) -> [FoldEffect] {
+  func fold<Failure: Error>(
+    _ record: LearningLogRecord, missing: (Digest, ModelVersion) throws(Failure) -> [UInt8]
+  ) throws(Failure) -> [FoldEffect] {
     let effects = fold(record.bytes, offset: record.offset, timestamp: record.timestamp)
     guard case .missing(let digest, let version)? = effects.first else { return effects }
     supply(try missing(digest, version))

@@ -68,13 +68,10 @@ extension Replica {
       let contents = try kafka { () throws(KafkaError) in try topic.fetch([manifest.learned, manifest.ledger]) }
       guard let learned = contents[0], let ledger = contents[1] else { continue }
       do throws(FormatError) {
-        let made = try ModelState(ledgerPart: ledger, learned: learned)
-        guard let entry = made.ledger.kept.last, entry.version == manifest.version,
-          made.ledger.offset.value + 1 == manifest.next.value, made.ledger.charter?.clusterID == context.clusterID
-        else { throw FormatError(.invalidValue, at: 0, field: "manifest") }
-        state = made
-        unconfirmedBase = entry.isConfirmed ? nil : (entry.version, entry.ours, manifest.next)
-        ledgerParts[entry.version] = ledger
+        state = try ModelState(published: manifest, ledgerPart: ledger, learned: learned)
+        let entry = state.ledger.kept.last { $0.version == manifest.version }
+        unconfirmedBase = entry.flatMap { $0.isConfirmed ? nil : ($0.version, $0.ours, manifest.next) }
+        ledgerParts[manifest.version] = ledger
       } catch {
         context.log.warning(
           "published-refused", "a published version cannot be used; an older one is tried",

@@ -140,14 +140,30 @@ final class SimulatedRun {
     publish(settings.topics.learning, 0, value: bytes, timestamp: now, isTransactional: true)
     let record = topics[settings.topics.learning]!.last!
     for effect in state.fold(bytes, offset: Offset(record.offset), timestamp: EventTime(milliseconds: now)) {
-      if case .keep(let version, let digest, _) = effect {
+      if case .keep(let version, let digest, let learned) = effect {
         let ledger = state.ledgerHash
+        publishVersion(version, learned, state.ledgerPart(), next: record.offset + 1)
         for fold in 1...2 as ClosedRange<UInt8> {
           learn(
             HashClaim(instance: "w", version: version, stateHash: digest, fold: fold, ledgerHash: ledger).record())
         }
         learn(KeptVersion(version: version, digest: digest).record())
       }
+    }
+  }
+
+  private func publishVersion(_ version: ModelVersion, _ learned: [UInt8], _ ledger: [UInt8], next: Int64) {
+    let parts = [ChunkedContent.cut(learned), ChunkedContent.cut(ledger)]
+    var records = parts.flatMap { part in zip(part.content.chunks, part.chunks).map { CheckpointRecord.chunk($0, $1) } }
+    records.append(
+      .manifest(
+        CheckpointManifest(
+          pipeline: settings.name, clusterID: "sim", instance: "w", charter: Digest.of(state.ledger.charter!.record()),
+          version: version, next: Offset(next), learned: parts[0].content, ledger: parts[1].content)))
+    for record in records {
+      publish(
+        settings.topics.checkpoints, 0, key: record.key, value: record.value ?? [], timestamp: now,
+        isTransactional: true)
     }
   }
 

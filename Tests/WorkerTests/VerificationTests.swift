@@ -161,6 +161,7 @@ import Testing
     #expect(try #require(part.from) > decoded[0].nextOffsets[0])
     // Without what the model began with, the journal's own scores are what is left to compare with.
     logs.retain(run.settings.topics.learning, 0, from: 40)
+    logs.retain(run.settings.topics.checkpoints, 0, from: 1 << 40)
     let without = try verify(run, logs)
     #expect(without.equal == 0 && without.equalByJournal == part.equal && without.differing == 0)
     #expect(without.modelStart != nil)
@@ -168,5 +169,45 @@ import Testing
     logs.retain(journalTopic, 0, from: journal[journal.count - 3].offset)
     let nothing = try verify(run, logs)
     #expect(nothing.partitions[0].unreachable != nil && nothing.equal == 0)
+  }
+
+  @Test func `a learning log without its beginning is folded from what was published, and rollbacks return to it`() throws {
+    let run = try simulated(seed: 26)
+    let logs = MadeUpLogs(run, partitions: 3)
+    let topics = run.settings.topics
+    let blocks = try logs.records(topics.learning, 0).map { (record: $0, decoded: try LearningRecord.decode($0.payload)) }
+    // The tag, then the rollback.
+    let commands = blocks.filter { if case .command = $0.decoded { true } else { false } }.map(\.record.offset)
+    #expect(commands.count == 2)
+    // Between the tag and the rollback: what the rollback returns to is older than what is left of the log.
+    let low = (commands[0] + commands[1]) / 2
+    logs.retain(topics.learning, 0, from: low)
+    let report = try verify(run, logs)
+    #expect(report.differing == 0 && report.equal + report.equalByJournal == 700, "\(report.partitions.compactMap(\.first))")
+    #expect(report.equal > 100 && report.equalByJournal > 0)
+
+    // The kept versions before it are still computed again, each as it was published.
+    let begun = try #require(report.modelStart)
+    #expect(begun.contains("published"))
+    let base = try #require(ModelVersion(String(begun.prefix { $0 != " " })))
+    let kept = blocks.compactMap { block in
+      if case .kept(let kept) = block.decoded { kept.version } else { nil }
+    }.filter { version in
+      version < base && (0..<3).contains { partition in
+        logs.records(topics.predictions, partition).contains { PublishedFields($0.payload).version == version.description }
+      }
+    }
+    #expect(try !kept.isEmpty && kept.allSatisfy { version in try verify(run, logs) { $0.version = version }.equal > 0 })
+
+    // What a worker published and the log does not confirm is passed over, and the next one is begun with.
+    let chosen = base
+    logs.change(topics.learning, 0) { records in
+      records.removeAll { record in
+        if case .claim(let claim)? = try? LearningRecord.decode(record.payload) { claim.version == chosen } else { false }
+      }
+    }
+    let later = try verify(run, logs)
+    #expect(later.differing == 0 && later.equal > 0)
+    #expect(later.modelStart != begun && later.modelStart?.contains("published") == true, "\(later.modelStart ?? "")")
   }
 }

@@ -128,6 +128,13 @@ extension OfflineRecord {
   }
 }
 
+extension LearningLogRecord {
+  init(_ record: OfflineRecord) {
+    self.init(
+      bytes: record.payload, offset: Offset(record.offset), timestamp: EventTime(milliseconds: record.timestamp))
+  }
+}
+
 /// Runs a client call; its error becomes a fault of the logs.
 private func asking<T>(_ body: () throws(KafkaError) -> T) throws(LogFault) -> T {
   do throws(KafkaError) { return try body() } catch { throw .kafka(error) }

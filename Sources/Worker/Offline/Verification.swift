@@ -170,7 +170,7 @@ public final class Verification {
     history = try VersionHistory(settings, source: source, directory: directory)
     contenders = history?.state.contenderNames ?? settings.learning.contenders.map(\.name)
     report.modelStart = history.flatMap { history in history.startName.map { "\(history.state.version) from \($0)" } }
-    if history == nil { report.modelStart = "none: the learning log has lost its beginning, and no checkpoint leads to it" }
+    if history == nil { report.modelStart = "none: the learning log has lost its beginning, and neither a checkpoint nor a published version leads to the rest" }
     let plan = EnginePlan(
       features: features, join: settings.join, threshold: Float(settings.decisionThreshold), contenderCount: contenders.count)
     let followed = try FollowedPartitions(

@@ -8,7 +8,9 @@ import Storage
 /// Scorers of the versions that journals name, made again from `learning`.
 ///
 /// The log is folded once, as far as it is needed, and what somebody waits for is held on the way. A version behind
-/// the fold (a pin of the brake, a partition that moved) comes from a kept state, or from a second fold.
+/// the fold (a pin of the brake, a partition that moved) comes from a kept state, or from a second fold. Where the log
+/// has lost its beginning, the fold begins at the oldest checkpoint or published version that leads on, and published
+/// versions before it are served as they were published.
 ///
 /// Memory:  the learners, once or twice, and the scorers of the versions waited for.
 final class VersionHistory {
@@ -34,11 +36,13 @@ final class VersionHistory {
   private static let recentMax = 8
   private let source: any LogSource
   private let topic: String
-  private let from: Int64
   private var end: Int64
-  /// A checkpoint's section to begin with; nil: the log's own beginning.
-  private let base: [UInt8]?
+  private let base: HistoryBase?
   private let baseVersion: ModelVersion
+  private let published: LoggedCheckpoints
+  /// Of the cluster and the pipeline; read once it is needed.
+  private var index: CheckpointIndex?
+  private let pipeline: String
   private let main: Fold
   private var aside: Fold?
   private var held: [ModelVersion: ScorerSet] = [:]
@@ -49,26 +53,26 @@ final class VersionHistory {
 
   var state: ModelState { main.state }
   var recordsFolded: UInt64 { main.records }
-  /// Name of the checkpoint it begins with; nil: the log's beginning.
-  let startName: String?
+  /// What it begins with; nil: the log's beginning.
+  var startName: String? { base?.name }
 
-  /// Folds up to the charter. Nil where the log has lost its beginning and no checkpoint leads to the rest.
+  /// Folds up to the charter. Nil where the log has lost its beginning, and neither a checkpoint nor a published version
+  /// leads to the rest.
   init?(_ settings: PipelineSettings, source: any LogSource, directory: String?) throws(LogFault) {
     self.source = source
     topic = settings.topics.learning
     let range = try source.range(topic, 0)
     end = range.end
+    pipeline = settings.name
+    published = LoggedCheckpoints(source: source, topic: settings.topics.checkpoints)
     if range.low == 0 {
       base = nil
-      startName = nil
-      from = 0
     } else {
-      guard let found = oldestModel(directory, settings, clusterID: source.clusterID, low: range.low) else { return nil }
-      base = found.bytes
-      startName = found.name
-      from = found.next
+      let candidates = HistoryBases(settings, source: source, published: published, directory: directory, range)
+      guard let found = try candidates.oldest() else { return nil }
+      base = found
     }
-    main = try Self.makeFold(source, topic, base, from)
+    main = try Self.makeFold(source, topic, base)
     baseVersion = base == nil ? ModelVersion(lineage: Lineage(0), sequence: Sequence(0)) : main.state.version
     while main.state.settings == nil {
       guard try step(main) else {
@@ -81,15 +85,12 @@ final class VersionHistory {
   }
 
   private static func makeFold(
-    _ source: any LogSource, _ topic: String, _ base: [UInt8]?, _ from: Int64
+    _ source: any LogSource, _ topic: String, _ base: HistoryBase?
   ) throws(LogFault) -> Fold {
-    let log = try source.open([LogPlace(topic: topic, partition: 0, from: from)])[0]
+    let log = try source.open([LogPlace(topic: topic, partition: 0, from: base?.next ?? 0)])[0]
     guard let base else { return Fold(ModelState(), log) }
-    do throws(FormatError) {
-      var reader = ByteReader(base)
-      return Fold(try ModelState(restoring: &reader), log)
-    } catch {
-      throw .unfit("the model's checkpoint does not restore: \(error)")
+    do throws(FormatError) { return Fold(try base.state(), log) } catch {
+      throw .unfit("what folding begins with does not restore from=\(base.name) reason=\(error)")
     }
   }
 
@@ -108,12 +109,14 @@ final class VersionHistory {
     {
       return .scorers(hold(set))
     }
-    guard baseVersion <= version else { return .beyondReach }
+    guard baseVersion <= version else {
+      return try publishedScorers(of: version).map { .scorers(hold($0)) } ?? .beyondReach
+    }
     let fold: Fold
     if let aside, aside.state.version <= version {
       fold = aside
     } else {
-      fold = try Self.makeFold(source, topic, base, from)
+      fold = try Self.makeFold(source, topic, base)
       aside = fold
     }
     if fold.state.version == version, let set = fold.state.scorers() { return .scorers(hold(set)) }
@@ -134,14 +137,31 @@ final class VersionHistory {
 
   private func step(_ fold: Fold) throws(LogFault) -> Bool {
     guard let record = try fold.log.take(before: end) else { return false }
-    let effects = fold.state.fold(
-      record.payload, offset: Offset(record.offset), timestamp: EventTime(milliseconds: record.timestamp))
-    if effects.contains(where: { if case .missing = $0 { true } else { false } }) {
-      throw .beyondReach(
-        "a rollback returns to a state that the checkpoint does not hold topic=\(topic) offset=\(record.offset)")
+    _ = try fold.state.fold(LearningLogRecord(record)) { (digest, version) throws(LogFault) in
+      let manifest = try usable().first { $0.learned.digest == digest }
+      guard let manifest, let bytes = try published.fetch([manifest.learned])[0] else {
+        throw .beyondReach(
+          "a rollback returns to a state that is neither in the checkpoint nor published version=\(version) topic=\(topic) offset=\(record.offset)")
+      }
+      return bytes
     }
     fold.records += 1
     return true
+  }
+
+  private func usable() throws(LogFault) -> [CheckpointManifest] {
+    if index == nil { index = try published.index() }
+    return index?.usable(pipeline: pipeline, clusterID: source.clusterID) ?? []
+  }
+
+  /// A version that lies before the fold's beginning, as it was published. What it was is judged by the scores that the
+  /// journal says were served.
+  private func publishedScorers(of version: ModelVersion) throws(LogFault) -> ScorerSet? {
+    guard let manifest = try usable().first(where: { $0.version == version }) else { return nil }
+    let contents = try published.fetch([manifest.learned, manifest.ledger])
+    guard let learned = contents[0], let ledger = contents[1] else { return nil }
+    // Bytes that are no state are as good as none.
+    return (try? ModelState(published: manifest, ledgerPart: ledger, learned: learned))?.scorers()
   }
 
   private func hold(_ set: ScorerSet) -> ScorerSet {
@@ -159,24 +179,4 @@ final class VersionHistory {
       held[oldest] = nil
     }
   }
-}
-
-/// The oldest model checkpoint that the learning log still leads on from.
-private func oldestModel(
-  _ directory: String?, _ settings: PipelineSettings, clusterID: String, low: Int64
-) -> (name: String, bytes: [UInt8], next: Int64)? {
-  guard let directory else { return nil }
-  let store = CheckpointStore(directory)
-  let fingerprint = CheckpointFingerprint(
-    clusterID: clusterID, topic: settings.topics.learning, partition: PartitionID(0), pipeline: settings.name,
-    settings: Digest.of([]))
-  // Unreadable directories and files hold nothing for us.
-  for name in (try? store.list(.model, PartitionID(0))) ?? [] {
-    guard let checkpoint = try? store.load(name),
-      checkpoint.identity.fingerprint.firstDifference(from: fingerprint) == nil,
-      checkpoint.identity.logNext.value >= low, let bytes = try? checkpoint.section("model")
-    else { continue }
-    return ("\(name)", bytes, checkpoint.identity.logNext.value)
-  }
-  return nil
 }

@@ -5,6 +5,7 @@ import Learning
 import Records
 @testable import RunChecker
 import Storage
+import Synchronization
 import TestSupport
 
 /// A pipeline of its own on a real broker: its topics, its workers, their state directories, and what they left behind.
@@ -102,8 +103,14 @@ final class Scene {
     return member
   }
 
+  /// What the workers of the scenes that ended wrote last.
+  static let lastLogs = Mutex<[String]>([])
+
   deinit {
-    for member in members { member.worker.kill() }
+    for member in members {
+      member.worker.kill()
+      Self.lastLogs.withLock { $0.append("the last of \(member.instance):\n\(member.worker.tail(of: 40))") }
+    }
     proxy?.stop()
     // Left-overs in the temporary directory harm nobody.
     if ProcessInfo.processInfo.environment["MILLRACE_KEEP_SCENES"] == nil {

@@ -73,7 +73,7 @@ final class WorkerProcess {
   func waitForExit(seconds: Double) throws -> Int32 {
     guard let id else { throw Failure(description: "it does not run") }
     var status: Int32 = 0
-    try wait(seconds: seconds, "the end of the process\n\(tail)") { waitpid(id, &status, WNOHANG) == id }
+    try wait(seconds: seconds, "the end of the process\n\(tail())") { waitpid(id, &status, WNOHANG) == id }
     forget(id)
     return status & 0x7f == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f)
   }
@@ -112,7 +112,7 @@ final class WorkerProcess {
     var status: Int32 = 0
     if waitpid(id, &status, WNOHANG) == id {
       forget(id)
-      throw Failure(description: "the worker ended by itself status=\(status)\n\(tail)")
+      throw Failure(description: "the worker ended by itself status=\(status)\n\(tail())")
     }
   }
 
@@ -121,7 +121,7 @@ final class WorkerProcess {
   var logSize: Int { log.utf8.count }
   /// What was written since `logSize` was this.
   func log(since size: Int) -> String { String(decoding: Array(log.utf8).dropFirst(size), as: UTF8.self) }
-  private var tail: String { log.split(separator: "\n").suffix(12).joined(separator: "\n") }
+  func tail(of lines: Int = 12) -> String { log.split(separator: "\n").suffix(lines).joined(separator: "\n") }
 
   private func reap() {
     guard let id else { return }
