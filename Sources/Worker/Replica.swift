@@ -166,8 +166,10 @@ final class Replica {
 
   /// The logged record decides, the declaration proposes.
   private func checkCharter() throws(WorkerFailure) {
-    guard !state.isRefused, let charter = state.ledger.charter, let settings = state.settings else {
-      throw .misconfigured("the learning log's charter is for another build; see the alert above")
+    guard let charter = state.ledger.charter else { throw .misconfigured("the learning log has no charter") }
+    guard !state.isRefused, let settings = state.settings else {
+      throw .misconfigured(
+        "the learning log's charter cannot be folded by this build, whose own engine is '\(ModelState.engine)'; run the build that wrote it, or give the pipeline a new learning topic charter_engine='\(charter.engine)' topic=\(context.settings.topics.learning)")
     }
     guard charter.clusterID == context.clusterID else {
       throw .misconfigured(

@@ -82,10 +82,12 @@ final class Scene {
     try addMember("one")
   }
 
-  /// Another worker of this pipeline, not started, with a state directory of its own.
+  /// Another worker of this pipeline, not started, with a state directory of its own; of another build or declaration
+  /// where these are given.
   @discardableResult
   func addMember(
-    _ instance: String, settings more: [String] = [], variables own: [String: String] = [:]
+    _ instance: String, settings more: [String] = [], variables own: [String: String] = [:],
+    program: String? = WorkerProcess.program, file: String = TestPipeline.file
   ) throws -> Member {
     let port = try freePort()
     let name = members.isEmpty ? "state" : "state-\(members.count + 1)"
@@ -95,7 +97,8 @@ final class Scene {
     variables["STATE_DIRECTORY"] = state
     let log = members.isEmpty ? "log" : "log-\(members.count + 1)"
     let worker = WorkerProcess(
-      arguments: ["run", "--config", TestPipeline.file, "--log-format", "json"]
+      program: program,
+      arguments: ["run", "--config", file, "--log-format", "json"]
         + (["admin.listen=127.0.0.1:\(port)"] + settings + more).flatMap { ["--set", $0] },
       variables: variables, logFile: directory.appendingPathComponent(log).path)
     let member = Member(instance, worker, state, port)

@@ -20,12 +20,14 @@ final class WorkerProcess {
       .map(\.path).first { FileManager.default.isExecutableFile(atPath: $0) }
   }()
 
+  private let program: String?
   private let arguments: [String]
   private let variables: [String: String]
   private let logFile: String
   private(set) var id: pid_t?
 
-  init(arguments: [String], variables: [String: String], logFile: String) {
+  init(program: String? = WorkerProcess.program, arguments: [String], variables: [String: String], logFile: String) {
+    self.program = program
     self.arguments = arguments
     self.variables = variables
     self.logFile = logFile
@@ -36,7 +38,7 @@ final class WorkerProcess {
   /// `fail`: at which failpoints it is to fail, as `MILLRACE_FAIL` has them.
   func start(fail: String? = nil) throws {
     precondition(id == nil, "it runs already")
-    guard let program = Self.program else { throw Failure(description: "no millrace was found") }
+    guard let program else { throw Failure(description: "no millrace was found") }
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
