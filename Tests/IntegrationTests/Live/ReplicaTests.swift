@@ -283,6 +283,12 @@ extension LiveTests {
 
       try scene.admin.deleteRecords(before: [PartitionOffset(log, offset: base.place.value + 1)])
       try FileManager.default.removeItem(atPath: scene.stateDirectory)
+      // What the versions scored that are still published can be computed again without any worker's disk.
+      let verified = try scene.millrace(["verify", "--json"])
+      let report = try JSONValue(parsing: verified.text)
+      #expect(verified.code == 0 && report["predictions_differing"]?.integer == 0, "\(verified.text)")
+      #expect(report["model_start"]?.string?.contains("published") == true, "\(verified.text)")
+      #expect(report["predictions_equal"]?.integer ?? 0 > 0, "\(verified.text)")
       try scene.worker.start()
       try scene.send("there", .tag(name: "there"))
       #expect(try scene.waitForAck("there", .applied, seconds: 40).stateHash == whole.stateHash)
