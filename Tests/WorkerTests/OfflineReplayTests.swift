@@ -93,13 +93,13 @@ import Testing
     return run
   }
 
-  private func again(_ run: SimulatedRun, _ taps: [String], against: String? = nil) throws -> (LiveReplay.Outcome, [[UInt8]]) {
+  private func again(_ run: SimulatedRun, _ taps: [String], against: String? = nil) throws -> (VerificationReport, [[UInt8]]) {
     var emitted: [[UInt8]] = []
-    let outcome = try LiveReplay(
+    let report = try Verification(
       settings: run.settings, features: run.features, taps: try TapIndex(taps),
       published: try against.map { try TapIndex([$0]) }
     ).run(emit: { emitted.append($0) })
-    return (outcome, emitted)
+    return (report, emitted)
   }
 
   @Test(arguments: [1, 3])
@@ -110,11 +110,11 @@ import Testing
     let scratch = Scratch()
     let taps = run.tap(run.tappedTopics, in: scratch, "taps.ndjson")
     let predictions = run.tap([run.settings.topics.predictions], in: scratch, "predictions.ndjson")
-    let (outcome, emitted) = try again(run, [taps], against: predictions)
-    #expect(outcome.predictions == 700 && outcome.compared == 700)
-    #expect(outcome.partitions == partitions)
-    #expect(outcome.versionsHeldMax < Set(run.servedVersions).count)
-    #expect(outcome.stateHash == run.state.stateHash && outcome.version == run.state.version)
+    let (report, emitted) = try again(run, [taps], against: predictions)
+    #expect(report.equal == 700 && report.differing == 0)
+    #expect(report.partitions.count == partitions)
+    #expect(report.versionsHeldMax < Set(run.servedVersions).count)
+    #expect(report.model?.stateHash == run.state.stateHash && report.model?.version == run.state.version)
     let published = run.topics[run.settings.topics.predictions]!.map { $0.value! }
     #expect(Set(emitted) == Set(published))
     // Files may be split and shuffled: offsets say what comes first.
@@ -122,7 +122,9 @@ import Testing
     var random = SplitMix(1)
     lines.shuffle(using: &random)
     let parts = [scratch.write("a", Array(lines[..<500])), scratch.write("b", Array(lines[500...]))]
-    #expect(try again(run, parts, against: predictions).0.compared == 700)
+    #expect(try again(run, parts, against: predictions).0.equal == 700)
+    // Without the predictions there are still the journal's scores.
+    #expect(try again(run, parts).0.equal == 700)
   }
 
   @Test func `a published prediction that differs in one bit is told with its place`() throws {
@@ -137,10 +139,9 @@ import Testing
       let changed = run.tap([run.settings.topics.predictions], in: scratch, "predictions") { record in
         if record.partition == victim.partition && record.offset == victim.offset { change(&record) }
       }
-      #expect { try again(run, [taps], against: changed) } throws: { error in
-        guard case .mismatch(let topic, let partition, let offset, _)? = error as? OfflineFault else { return false }
-        return topic == run.settings.topics.predictions && partition == victim.partition && offset == victim.offset
-      }
+      let report = try again(run, [taps], against: changed).0
+      let first = report.partitions[Int(victim.partition)].first
+      #expect(report.differing >= 1 && first?.partition == victim.partition && first?.offset == victim.offset)
     }
   }
 
@@ -155,10 +156,8 @@ import Testing
       let text = String(decoding: record.value!, as: UTF8.self)
       record.value = Array(text.replacing(#""amount":"#, with: #""amount":9"#).utf8)
     }
-    #expect { try again(run, [altered]) } throws: { error in
-      guard case .mismatch(let topic, let partition, let offset, let what)? = error as? OfflineFault else { return false }
-      return topic == events && partition == victim.partition && offset >= victim.offset && what.contains("score")
-    }
+    let told = try #require(try again(run, [altered]).0.partitions[Int(victim.partition)].first)
+    #expect(told.kind == .scoreDiffers && told.sourceOffset ?? -1 >= victim.offset)
     // Without a block of the learning log its version is never made.
     let learning = run.settings.topics.learning
     let cut = run.topics[learning]!.filter { (try? LearningRecord.decode($0.value!))?.kind == .examples }[2].offset
@@ -168,9 +167,10 @@ import Testing
       guard let at = try? TapRecord.position(parsing: Array(line.utf8)) else { return true }
       return !(at.topic == learning && at.offset == cut)
     }
-    #expect(throws: OfflineFault.self) { try again(run, [scratch.write("without", without)]) }
+    let lacking = try again(run, [scratch.write("without", without)]).0
+    #expect(lacking.partitions.contains { $0.first?.kind == .unknownVersion || $0.first?.kind == .scoreDiffers })
     #expect(throws: OfflineFault.self) { try again(run, [scratch.write("twice", lines + [lines[3]])]) }
     #expect(throws: OfflineFault.self) { try again(run, [scratch.write("broken", lines + ["{"])]) }
-    #expect(throws: OfflineFault.self) { try again(run, [scratch.write("none", [])]) }
+    #expect(throws: LogFault.self) { try again(run, [scratch.write("none", [])]) }
   }
 }

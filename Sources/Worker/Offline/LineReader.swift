@@ -7,8 +7,6 @@ public enum OfflineFault: Error, Sendable, Equatable, CustomStringConvertible {
   case unreadable(file: String, reason: String)
   /// Lines count from 1.
   case badLine(file: String, line: Int, reason: String)
-  /// What was computed again is not what stands in the logs.
-  case mismatch(topic: String, partition: Int32, offset: Int64, what: String)
   /// The files do not fit the pipeline or each other.
   case unfit(String)
   /// Every record must have come to exactly one end.
@@ -18,8 +16,6 @@ public enum OfflineFault: Error, Sendable, Equatable, CustomStringConvertible {
     switch self {
     case .unreadable(let file, let reason): "cannot be read: \(reason) file=\(file)"
     case .badLine(let file, let line, let reason): "\(file):\(line): \(reason)"
-    case .mismatch(let topic, let partition, let offset, let what):
-      "\(what) topic=\(topic) partition=\(partition) offset=\(offset)"
     case .unfit(let why), .unbalanced(let why): why
     }
   }

@@ -26,9 +26,8 @@ public final class TapIndex {
       var list = entries[source]!
       list.sort { $0.offset < $1.offset }
       for index in list.indices.dropFirst() where list[index].offset == list[index - 1].offset {
-        throw .mismatch(
-          topic: source.topic, partition: source.partition, offset: list[index].offset,
-          what: "the taps hold this record twice")
+        throw .unfit(
+          "the taps hold this record twice topic=\(source.topic) partition=\(source.partition) offset=\(list[index].offset)")
       }
       entries[source] = list
     }
@@ -56,19 +55,20 @@ public final class TapIndex {
     }
   }
 
-  var topics: Set<String> { Set(entries.keys.map(\.topic)) }
-
-  /// Partitions of a topic that hold records, in order.
-  func partitions(of topic: String) -> [Int32] {
-    entries.keys.filter { $0.topic == topic }.map(\.partition).sorted()
+  /// Partitions of a topic, up to the last that holds a record.
+  func partitionCount(of topic: String) -> Int32 {
+    (entries.keys.filter { $0.topic == topic }.map(\.partition).max() ?? -1) + 1
   }
 
-  func count(_ topic: String, _ partition: Int32) -> Int {
-    entries[Source(topic: topic, partition: partition)]?.count ?? 0
+  /// Behind the last record of a partition.
+  func end(_ topic: String, _ partition: Int32) -> Int64 {
+    (entries[Source(topic: topic, partition: partition)]?.last?.offset ?? -1) + 1
   }
 
-  func cursor(_ topic: String, _ partition: Int32) -> Cursor {
-    Cursor(index: self, entries: entries[Source(topic: topic, partition: partition)] ?? [])
+  func cursor(_ topic: String, _ partition: Int32, from offset: Int64) -> Cursor {
+    let cursor = Cursor(index: self, entries: entries[Source(topic: topic, partition: partition)] ?? [])
+    cursor.skip(before: offset)
+    return cursor
   }
 
   /// Reads the records of one partition in order.
@@ -80,15 +80,14 @@ public final class TapIndex {
       self.index = index
       self.entries = entries
     }
-    var remaining: Int { entries.count - next }
 
     /// Passes over records before `offset`.
-    func skip(before offset: Int64) {
+    fileprivate func skip(before offset: Int64) {
       while next < entries.count && entries[next].offset < offset { next += 1 }
     }
 
-    func take() throws(OfflineFault) -> TapRecord? {
-      guard next < entries.count else { return nil }
+    func take(before end: Int64) throws(OfflineFault) -> TapRecord? {
+      guard next < entries.count, entries[next].offset < end else { return nil }
       defer { next += 1 }
       return try index.read(entries[next])
     }

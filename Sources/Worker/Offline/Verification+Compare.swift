@@ -69,9 +69,7 @@ extension Verification {
         _ = try part.published.take(before: .max)
         part.isMet = true
         part.lastValue = computed.value
-        // Only a difference from the journal needs to know which event it is.
-        let fields = scoreDifferences.isEmpty ? nil : PublishedFields(computed.value)
-        return beside(record, computed, part, fields)
+        return beside(record, computed, part)
       }
       let fields = ours ?? PublishedFields(computed.value)
       ours = fields
@@ -132,19 +130,13 @@ extension Verification {
   }
 
   /// The values are equal: is everything beside them?
-  private func beside(
-    _ record: OfflineRecord, _ computed: ComputedPrediction, _ part: Part, _ fields: PublishedFields?
-  ) -> Verdict {
-    var difference = PredictionDifference(
-      kind: .different, partition: part.followed.number, offset: record.offset)
+  private func beside(_ record: OfflineRecord, _ computed: ComputedPrediction, _ part: Part) -> Verdict {
     func differs(_ field: String, _ published: String, _ ours: String) -> Verdict {
-      let told = fields ?? PublishedFields(computed.value)
-      difference.sourceOffset = told.source
-      difference.eventID = told.eventID
-      difference.field = field
-      difference.published = published
-      difference.computed = ours
-      return .differs(difference)
+      let told = PublishedFields(computed.value)
+      return .differs(
+        PredictionDifference(
+          kind: .different, partition: part.followed.number, offset: record.offset, sourceOffset: told.source,
+          eventID: told.eventID, field: field, published: published, computed: ours))
     }
     if record.key != computed.key { return differs("key", plain(record.key), plain(computed.key)) }
     if record.headers != computed.headers {
@@ -153,12 +145,22 @@ extension Verification {
     if record.timestamp != computed.timestamp {
       return differs("timestamp", "\(record.timestamp)", "\(computed.timestamp)")
     }
-    if let source = fields?.source, let found = scoreDifferences[source] {
-      difference.kind = .scoreDiffers
-      difference.detail = words(found)
-      return differs("served score of \(name(found.contender))", "\(found.served.probability)", "\(found.computed.probability)")
-    }
-    return .equal
+    return served(computed, part, at: record.offset)
+  }
+
+  /// Whether a computed prediction has the scores that the journal says were served.
+  func served(
+    _ computed: ComputedPrediction, _ part: Part, at offset: Int64? = nil
+  ) -> Verdict {
+    // Only a difference needs to know which event it is.
+    guard !scoreDifferences.isEmpty else { return .equal }
+    let fields = PublishedFields(computed.value)
+    guard let source = fields.source, let found = scoreDifferences[source] else { return .equal }
+    return .differs(
+      PredictionDifference(
+        kind: .scoreDiffers, partition: part.followed.number, offset: offset, sourceOffset: source,
+        eventID: fields.eventID, field: "served score of \(name(found.contender))",
+        published: "\(found.served.probability)", computed: "\(found.computed.probability)", detail: words(found)))
   }
 
   private func different(

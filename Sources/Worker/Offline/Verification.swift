@@ -13,7 +13,8 @@ import Records
 /// Order:   of the partitions, the one whose next record needs the oldest version goes first, so that one fold of the
 ///          learning log serves them all.
 /// Memory:  the state of a worker, the streams' prefetch, and the scorers of versions waited for.
-/// Source:  the logs as they stand at the start; what a running worker adds meanwhile is for the next run.
+/// Source:  the logs as they stand at the start, on brokers or in taps; what a running worker adds meanwhile is for the
+///          next run.
 public final class Verification {
   public struct Options: Sendable {
     /// Only predictions that this version scored.
@@ -23,6 +24,10 @@ public final class Verification {
     public var partition: Int32?
     /// Stop once so many predictions were compared.
     public var limit: UInt64?
+    /// Without, each served score is compared with the journal's alone.
+    public var comparesPublished = true
+    /// Fold the learning log to its end, also where no prediction needs it.
+    public var foldsAll = false
     public init() {}
   }
 
@@ -118,10 +123,27 @@ public final class Verification {
       source: try BrokerLogs(settings, surroundings, role: "verify"), directory: directory, options: options)
   }
 
+  /// Of raw taps of its inputs, `journal` and `learning`; `published`: of its predictions.
+  public convenience init(
+    settings: PipelineSettings, features: FeaturePlan, taps: TapIndex, published: TapIndex? = nil
+  ) {
+    var options = Options()
+    options.comparesPublished = published != nil
+    options.foldsAll = true
+    self.init(
+      settings: settings, features: features,
+      source: TapLogs(taps, predictions: settings.topics.predictions, published: published), directory: nil,
+      options: options)
+  }
+
   private var scoredInput: Int { settings.features.scoredInput }
 
-  /// - Parameter progress: called after every journal record.
-  public func run(progress: (OfflineReplay.Progress) -> Void = { _ in }) throws(LogFault) -> VerificationReport {
+  /// - Parameters:
+  ///   - emit: takes the value of each prediction that was computed, partition by partition in order.
+  ///   - progress: called after every journal record.
+  public func run(
+    emit: ([UInt8]) -> Void = { _ in }, progress: (OfflineReplay.Progress) -> Void = { _ in }
+  ) throws(LogFault) -> VerificationReport {
     let begun = Monotonic.nanoseconds()
     var report = VerificationReport()
     try prepare(&report)
@@ -131,18 +153,22 @@ public final class Verification {
       inputCount: settings.features.inputs.count)
     guard let any = anyScorers() else { throw .unfit("the declared learning settings make no model") }
     while !isAtLimit, let (part, head) = try nextPart() {
-      try follow(part, head, unit, any)
+      try follow(part, head, unit, any, emit)
       progress(
         OfflineReplay.Progress(
           records: Int(compared), share: share(), seconds: Double(Monotonic.nanoseconds() - begun) / 1e9))
     }
     report.isCut = isAtLimit
     for part in parts {
-      if !report.isCut, options.version == nil, options.eventID == nil { try checkLeftOver(part) }
+      if !report.isCut, options.version == nil, options.eventID == nil, options.comparesPublished {
+        try checkLeftOver(part)
+      }
       part.report.journalRecords = part.followed.journalRecords
       report.partitions.append(part.report)
     }
     report.partitions.sort { $0.partition < $1.partition }
+    if options.foldsAll { try history?.foldAll() }
+    report.model = history.map { VerificationReport.Model(version: $0.state.version, stateHash: $0.state.stateHash) }
     report.learningRecords = history?.recordsFolded ?? 0
     report.versions = served.count
     report.versionsHeldMax = history?.heldMax ?? 0
@@ -272,7 +298,9 @@ public final class Verification {
     return true
   }
 
-  private func follow(_ part: Part, _ head: Head, _ unit: CommitUnit, _ any: ScorerSet) throws(LogFault) {
+  private func follow(
+    _ part: Part, _ head: Head, _ unit: CommitUnit, _ any: ScorerSet, _ emit: ([UInt8]) -> Void
+  ) throws(LogFault) {
     part.head = nil
     defer { unit.clear() }
     let isAloud = isOfInterest(head.record, part)
@@ -322,17 +350,20 @@ public final class Verification {
     }
     if part.followed.isForeign(head.record) { part.report.foreign += UInt64(head.record.scoredCount) }
     if isAloud {
-      try compare(part, unit, believed)
+      try compare(part, unit, believed, emit)
     } else {
       try passOver(part, before: head.record.nextOffsets[scoredInput])
     }
   }
 
-  private func compare(_ part: Part, _ unit: CommitUnit, _ believed: Set<ModelVersion>) throws(LogFault) {
+  private func compare(
+    _ part: Part, _ unit: CommitUnit, _ believed: Set<ModelVersion>, _ emit: ([UInt8]) -> Void
+  ) throws(LogFault) {
     for output in unit.records where output.destination == .predictions {
       if isAtLimit { return }
       let computed = ComputedPrediction(unit, output)
-      let verdict = try match(computed, part)
+      emit(computed.value)
+      let verdict = options.comparesPublished ? try match(computed, part) : served(computed, part)
       // Only a filter, or a version out of reach, asks what the prediction says.
       let fields = options.version == nil && options.eventID == nil && believed.isEmpty
         ? nil : PublishedFields(computed.value)

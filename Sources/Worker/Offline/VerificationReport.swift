@@ -59,6 +59,11 @@ public struct PartitionVerification: Sendable, Equatable {
 }
 
 public struct VerificationReport: Sendable {
+  /// What the learning log makes.
+  public struct Model: Sendable {
+    public var version: ModelVersion
+    public var stateHash: Digest
+  }
   public var partitions: [PartitionVerification] = []
   public var learningRecords: UInt64 = 0
   public var versions = 0
@@ -66,10 +71,14 @@ public struct VerificationReport: Sendable {
   public var versionsHeldMax = 0
   /// The first version that can be made again, and the checkpoint it is made from; nil: all can.
   public var modelStart: String?
+  /// As far as it was folded; nil where nothing leads to it.
+  public var model: Model?
   /// It ended at the limit, and not at the end of the logs.
   public var isCut = false
 
   public var equal: UInt64 { partitions.reduce(0) { $0 + $1.equal } }
   public var equalByJournal: UInt64 { partitions.reduce(0) { $0 + $1.equalByJournal } }
   public var differing: UInt64 { partitions.reduce(0) { $0 + $1.differing } }
+  public var foreign: UInt64 { partitions.reduce(0) { $0 + $1.foreign } }
+  public var journalRecords: UInt64 { partitions.reduce(0) { $0 + $1.journalRecords } }
 }

@@ -97,6 +97,9 @@ final class VersionHistory {
   /// Takes in what was appended since.
   func extend() throws(LogFault) { end = try source.range(topic, 0).end }
 
+  /// Folds to the end of the log.
+  func foldAll() throws(LogFault) { while try step(main) {} }
+
   /// The scorers of one version.
   func find(_ version: ModelVersion) throws(LogFault) -> Finding {
     if let set = held[version] { return .scorers(set) }

@@ -1,3 +1,4 @@
+import Features
 import Pipeline
 import Records
 import Worker
@@ -10,23 +11,7 @@ func replay(_ invocation: Invocation) throws -> ExitCode {
   let bar = ProgressLine("replaying", invocation)
   defer { bar.end() }
   do {
-    if try isRawTap(files[0]) {
-      for flag in ["partitions", "unit", "from", "to"] where invocation.text(flag) != nil {
-        throw Failure(.usage, "--\(flag) makes no sense for taps: the run itself has decided it")
-      }
-      if let emission = invocation.text("emit"), emission != "predictions" {
-        throw Failure(.usage, "of a live run only predictions can be emitted: --emit predictions")
-      }
-      let run = LiveReplay(
-        settings: settings, features: features, taps: try TapIndex(files),
-        published: try invocation.text("against").map { try TapIndex([$0]) })
-      let emits = invocation.text("emit") != nil
-      let outcome = try run.run(emit: { if emits { writer.line($0) } }, progress: bar.show)
-      writer.flush()
-      bar.end()
-      tell(outcome, invocation, onNotes: emits)
-      return .done
-    }
+    if try isRawTap(files[0]) { return try recompute(files, settings, features, writer, bar, invocation) }
     guard invocation.text("against") == nil else {
       throw Failure(.usage, "--against compares with a live run: --input takes its taps then")
     }
@@ -57,7 +42,6 @@ func replay(_ invocation: Invocation) throws -> ExitCode {
     writer.flush()
     bar.end()
     switch fault {
-    case .mismatch: throw Failure(.failed, "\(fault)")
     case .unreadable, .badLine, .unfit: throw Failure(.badData, "\(fault)")
     case .unbalanced: throw Failure(.bug, "records have gone astray: \(fault)")
     }
@@ -72,42 +56,58 @@ private func instant(_ flag: String, _ invocation: Invocation) throws -> Int64? 
   return time.milliseconds
 }
 
-private func tell(_ outcome: LiveReplay.Outcome, _ invocation: Invocation, onNotes: Bool) {
-  var text: String
-  if invocation.wantsJSON {
-    var json = JSONWriter()
-    json.beginObject()
-    json.key("equal")
-    json.value(true)
-    for (name, count) in [
-      ("predictions", outcome.predictions), ("compared", outcome.compared),
-      ("journal_records", outcome.journalRecords), ("learning_records", outcome.learningRecords),
-      ("versions", UInt64(outcome.versions)), ("versions_held_max", UInt64(outcome.versionsHeldMax)),
-      ("partitions", UInt64(outcome.partitions)),
-    ] {
-      json.key(name)
-      json.value(count)
-    }
-    json.key("version")
-    json.value(outcome.version?.description ?? "")
-    json.key("state_hash")
-    json.value(outcome.stateHash?.description ?? "")
-    json.endObject()
-    text = json.text + "\n"
-  } else {
-    text =
-      "equal: \(outcome.predictions) predictions of \(outcome.partitions) partitions, every score bit for bit the one that was served\n"
-    if outcome.compared > 0 {
-      text += "equal: \(outcome.compared) published predictions, byte for byte\n"
-    }
-    text +=
-      "model \(outcome.version?.description ?? "-")  state \(outcome.stateHash?.description ?? "-")\n"
-      + "from \(outcome.journalRecords) journal and \(outcome.learningRecords) learning records, \(outcome.versions) versions served\n"
+/// A live run computed again from its taps.
+private func recompute(
+  _ files: [String], _ settings: PipelineSettings, _ features: FeaturePlan, _ writer: LineWriter, _ bar: ProgressLine,
+  _ invocation: Invocation
+) throws -> ExitCode {
+  for flag in ["partitions", "unit", "from", "to"] where invocation.text(flag) != nil {
+    throw Failure(.usage, "--\(flag) makes no sense for taps: the run itself has decided it")
   }
-  if !onNotes {
+  if let emission = invocation.text("emit"), emission != "predictions" {
+    throw Failure(.usage, "of a live run only predictions can be emitted: --emit predictions")
+  }
+  let published = try invocation.text("against").map { try TapIndex([$0]) }
+  let run = Verification(settings: settings, features: features, taps: try TapIndex(files), published: published)
+  let emits = invocation.text("emit") != nil
+  let report: VerificationReport
+  do {
+    report = try run.run(emit: { if emits { writer.line($0) } }, progress: bar.show)
+  } catch {
+    writer.flush()
+    throw logFailure(error, settings)
+  }
+  writer.flush()
+  bar.end()
+  let text = invocation.wantsJSON
+    ? report.json.encoded(pretty: false) + "\n"
+    : report.replayLines(isCompared: published != nil).joined(separator: "\n") + "\n"
+  // What was asked for is the result; the report then is for people beside it.
+  if !emits {
     invocation.output.write(text)
   } else if !invocation.isQuiet {
     invocation.output.writeNote(text)
+  }
+  if report.differing > 0 { return .failed }
+  if report.equal == 0 {
+    throw Failure(.badData, "nothing could be computed again: do the taps and the declaration belong together?")
+  }
+  return .done
+}
+
+extension VerificationReport {
+  fileprivate func replayLines(isCompared: Bool) -> [String] {
+    guard differing == 0, equalByJournal == 0, foreign == 0, partitions.allSatisfy({ $0.unreachable == nil }) else {
+      return lines
+    }
+    var lines = [
+      "equal: \(equal) predictions of \(partitions.count) partitions, every score bit for bit the one that was served"
+    ]
+    if isCompared { lines.append("equal: \(equal) published predictions, byte for byte") }
+    if let model { lines.append("model \(model.version)  state \(model.stateHash)") }
+    lines.append(
+      "from \(journalRecords) journal and \(learningRecords) learning records, \(versions) versions served")
+    return lines
   }
 }
 

@@ -82,6 +82,8 @@ extension VerificationReport {
       ("predictions_differing", .integer(Int64(differing))), ("versions", .integer(Int64(versions))),
       ("versions_held_max", .integer(Int64(versionsHeldMax))),
       ("learning_records", .integer(Int64(learningRecords))),
+      ("version", model.map { .string("\($0.version)") } ?? .null),
+      ("state_hash", model.map { .string("\($0.stateHash)") } ?? .null),
       ("model_start", modelStart.map { .string($0) } ?? .null), ("cut_at_limit", .bool(isCut)),
       ("partitions", .array(partitions.map { part in
         .object([
