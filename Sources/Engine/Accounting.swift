@@ -1,5 +1,5 @@
-/// What became of every record of one partition since its state began. Part of the state, so that
-/// the sums hold across restarts: inputs = sum of the states.
+/// What became of every record of one partition since its first one. Part of the state and of the journal, so that
+/// the sums hold across restarts and moves: inputs = sum of the states.
 public struct Accounting: Equatable, Sendable {
   public var eventsScored: UInt64 = 0
   public var eventsDuplicate: UInt64 = 0
@@ -39,7 +39,23 @@ public struct Accounting: Equatable, Sendable {
     return result
   }
 
-  /// Every counter, in the order in which checkpoints hold them.
+  /// Why spelt out: a unit's journal record holds them, and key paths would be allocated for each.
+  func append(to totals: inout [UInt64]) {
+    totals.append(eventsScored)
+    totals.append(eventsDuplicate)
+    totals.append(eventsDeadLettered)
+    totals.append(labelsJoined)
+    totals.append(labelsCorrection)
+    totals.append(labelsDuplicate)
+    totals.append(labelsLate)
+    totals.append(labelsOrphan)
+    totals.append(labelsRejected)
+    totals.append(recordsObserved)
+    totals.append(recordsRejected)
+    totals.append(predictionsExpired)
+  }
+
+  /// Every counter, in the order in which checkpoints and journals hold them.
   public static var all: [WritableKeyPath<Self, UInt64>] {
     [
       \.eventsScored, \.eventsDuplicate, \.eventsDeadLettered, \.labelsJoined, \.labelsCorrection,

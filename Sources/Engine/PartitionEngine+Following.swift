@@ -28,6 +28,8 @@ struct FollowedJournal {
   var run = 0
   /// Scored events of the first record that were taken already.
   var scored = 0
+  /// What the record that was done with last says of all records up to its end.
+  var totals: [UInt64] = []
   /// Makes scores by version, and predictions of them; nil: silent.
   var rescore: ((ModelVersion) -> Rescoring?)?
   /// Is told of every differing score, and the journal is followed on; nil: the first one is a fault.
@@ -49,6 +51,7 @@ struct FollowedJournal {
   }
 
   mutating func finishRecord() {
+    totals = records[first].totals
     first += 1
     run = 0
     scored = 0
@@ -100,6 +103,26 @@ extension PartitionEngine {
 
   /// Journal records still to be followed.
   public var followedRemaining: Int { following.records.count - following.first }
+
+  /// Takes over what the last record followed says of all records up to its end: a state that was begun in the middle
+  /// of the log cannot know what became of those before. False, and nothing is changed, where it says nothing.
+  @discardableResult
+  public func adoptTotals() -> Bool {
+    let totals = following.totals
+    let inputs = totals.count - Accounting.all.count
+    // Fewer inputs: one was added since, of which nothing was taken then.
+    guard inputs > 0, inputs <= recordCounts.count else { return false }
+    for input in 0..<inputs { recordCounts[input] = totals[input] }
+    for (index, path) in Accounting.all.enumerated() { accounting[keyPath: path] = totals[inputs + index] }
+    return true
+  }
+
+  /// The sums of the state, as the journal holds them.
+  public var totals: [UInt64] {
+    var totals = recordCounts
+    accounting.append(to: &totals)
+    return totals
+  }
 
   /// Passes over records that the state already contains.
   private func skipCovered() {

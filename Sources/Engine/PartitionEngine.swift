@@ -116,7 +116,7 @@ public final class PartitionEngine {
   }
   /// Told of every group as it was scored live; nil on the hot path.
   public var scoredListener: ((ScoredEvents) -> Void)?
-  /// Records consumed per input since the state began.
+  /// Records consumed per input since the first one, as far as the state or its journal know of them.
   public internal(set) var recordCounts: [UInt64]
 
   /// Passes this record over when its turn comes: a dead letter that names it, and nothing else.
@@ -180,6 +180,8 @@ public final class PartitionEngine {
     journal.replayFrom = before
     journal.replayJournal = marks.replayJournal
     journal.planDigest = plan.features.digest
+    journal.totals.append(contentsOf: recordCounts)
+    accounting.append(to: &journal.totals)
     var writer = ByteWriter(capacity: 256)
     journal.encode(into: &writer)
     unit.append(

@@ -11,7 +11,7 @@ public enum JournalDisposition: UInt8, Sendable, CaseIterable {
 ///
 /// Layout, all lengths varints, integers little-endian:
 ///
-///     magic "MRJ2"                      4 bytes; "MRJ1" records lack the next but one line
+///     magic "MRJ3"                      4 bytes; "MRJ2" records lack the totals, "MRJ1" ones the replay journal too
 ///     plan digest                       32 bytes
 ///     inputs                            varint count, then per input
 ///       next offset, replay from        signed varints, the second as distance from the first
@@ -26,6 +26,7 @@ public enum JournalDisposition: UInt8, Sendable, CaseIterable {
 ///       (f32 bits, 4 bytes each)
 ///     dispositions                      varint count, then per entry
 ///       input u8, offset signed varint (from the previous entry's), code u8
+///     totals                            varint count, then varints
 ///     CRC32C over all before            4 bytes
 ///
 /// Errors: decoding is total; every count is bounded by the bytes that are there.
@@ -57,6 +58,9 @@ public struct JournalRecord: Sendable, Equatable {
   /// `[scored event * contenderCount + contender]`.
   public private(set) var scores: [ServedScore] = []
   public private(set) var dispositions: [Disposition] = []
+  /// What became of all records of the partition up to here: records taken by input, then the counters of the
+  /// account, in its order. So a state that is made again from the middle of the log knows its sums. Empty: not told.
+  public var totals: [UInt64] = []
 
   public init(inputCount: Int, contenderCount: Int) {
     planDigest = Digest.of([])
@@ -74,6 +78,7 @@ public struct JournalRecord: Sendable, Equatable {
     versions.removeAll(keepingCapacity: true)
     scores.removeAll(keepingCapacity: true)
     dispositions.removeAll(keepingCapacity: true)
+    totals.removeAll(keepingCapacity: true)
   }
 
   /// One record of `input` was taken; `nextOffset` is the offset after it.
@@ -114,7 +119,8 @@ public struct JournalRecord: Sendable, Equatable {
 
   // MARK: Bytes
 
-  static let magic: UInt32 = 0x324A_524D  // "MRJ2"
+  static let magic: UInt32 = 0x334A_524D  // "MRJ3"
+  static let magicSecond: UInt32 = 0x324A_524D  // "MRJ2"
   static let magicFirst: UInt32 = 0x314A_524D  // "MRJ1"
 
   public func encode(into writer: inout ByteWriter) {
@@ -156,6 +162,8 @@ public struct JournalRecord: Sendable, Equatable {
       lastOffset = entry.offset
       writer.write(entry.code)
     }
+    writer.writeVarint(UInt64(totals.count))
+    for total in totals { writer.writeVarint(total) }
     writer.write(CRC32C.of(Array(writer.bytes[start...])))
   }
 
@@ -167,7 +175,7 @@ public struct JournalRecord: Sendable, Equatable {
     }
     var reader = ByteReader(bytes.dropLast(4))
     let found = try reader.read(UInt32.self, "magic")
-    guard found == magic || found == magicFirst else {
+    guard found == magic || found == magicSecond || found == magicFirst else {
       throw FormatError(.badMagic, at: 0, field: "journal")
     }
     guard let digest = Digest(bytes: try reader.readRaw(32, "plan digest")) else {
@@ -184,7 +192,7 @@ public struct JournalRecord: Sendable, Equatable {
       record.replayFrom[input] =
         record.nextOffsets[input] &- (try reader.readSignedVarint("replay from"))
     }
-    if found == magic { record.replayJournal = try reader.readSignedVarint("replay journal") }
+    if found != magicFirst { record.replayJournal = try reader.readSignedVarint("replay journal") }
     var previous = Array(repeating: Int64(0), count: 256)
     for _ in 0..<(try reader.readCount(itemBytes: 2, "runs")) {
       let input = try reader.read(UInt8.self, "run input")
@@ -216,6 +224,11 @@ public struct JournalRecord: Sendable, Equatable {
         throw FormatError(.invalidValue, at: at, field: "dispositions")
       }
       record.dispositions.append(Disposition(input: input, offset: lastOffset, code: code))
+    }
+    if found == magic {
+      for _ in 0..<(try reader.readCount(itemBytes: 1, "totals")) {
+        record.totals.append(try reader.readVarint("total"))
+      }
     }
     try reader.expectEnd()
     return record

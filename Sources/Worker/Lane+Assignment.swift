@@ -195,6 +195,7 @@ extension Lane {
       throw .unrecoverable(
         "partition \(partition.number): the journal ends before the committed offset topic=\(plan.inputs[input].topic) reached=\(engine.consumedOffsets[input]) committed=\(target)")
     }
+    if restoring.adoptsTotals { engine.adoptTotals() }
     partition.restoring = nil
     takeCare(of: partition)
     context.log.info(

@@ -28,6 +28,8 @@ final class LanePartition: @unchecked Sendable {
     let feed: JournalFeed
     /// Per input, the offset at which it goes live.
     let target: [Int64]
+    /// Whether its state was begun in the middle of the log, so that only the journal knows its sums.
+    let adoptsTotals: Bool
   }
 
   init(engine: PartitionEngine, chain: CheckpointChain, restoring: Restoring?) {

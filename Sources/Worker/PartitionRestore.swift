@@ -80,7 +80,7 @@ struct PartitionRestore {
         engine: engine,
         chain: CheckpointChain(
           journalNext: ends.high, generation: restored.generationNext, parent: restored.checkpoint?.id),
-        restoring: LanePartition.Restoring(feed: feed, target: to))
+        restoring: LanePartition.Restoring(feed: feed, target: to, adoptsTotals: !useCheckpoint))
       for (input, place) in inputs.enumerated() {
         guard let taken = engine.lastTaken(input: input), taken.offset >= bounds[input].low else { continue }
         made.remembered.append(RememberedRecord(partition: place, taken: taken))

@@ -1,7 +1,7 @@
 import Engine
 import Features
 
-/// What became of the records of one input of one partition, since its state began: the states that they end in, in a
+/// What became of the records of one input of one partition, since its first one: the states that they end in, in a
 /// fixed order. The counts add up to the records consumed.
 ///
 /// `waiting` labels are those that came before their event: they end as one of the others.

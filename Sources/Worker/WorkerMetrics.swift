@@ -107,10 +107,10 @@ public struct WorkerMetrics: Sendable {
 
     partitionRecords = gauge(
       "partition_records",
-      "What became of the records of a partition since its state began; the states add up to partition_records_consumed.",
+      "What became of the records of a partition since its first one; the states add up to partition_records_consumed.",
       ["topic", "partition", "state"], seriesMax: 16_384)
     partitionRecordsConsumed = gauge(
-      "partition_records_consumed", "Records of a partition that its state has taken since it began.",
+      "partition_records_consumed", "Records of a partition that were taken since its first one.",
       ["topic", "partition"], seriesMax: 4096)
 
     stageDurationSeconds = histogram(

@@ -24,6 +24,13 @@ struct AccountingTests {
     }
   }
 
+  @Test func `a journal holds the counters in the order of the list`() {
+    let account = distinct(5, 3)
+    var totals: [UInt64] = []
+    account.append(to: &totals)
+    #expect(totals == Accounting.all.map { account[keyPath: $0] })
+  }
+
   @Test func `the list of counters is the struct`() {
     let names = Mirror(reflecting: Accounting()).children.count
     #expect(Set(Accounting.all).count == names)

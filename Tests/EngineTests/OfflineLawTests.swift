@@ -196,6 +196,7 @@ import Testing
     copy.planDigest = record.planDigest
     copy.nextOffsets = record.nextOffsets
     copy.replayFrom = record.replayFrom
+    copy.totals = record.totals
     for run in record.runs { copy.noteRun(input: run.input, nextOffset: run.nextOffset) }
     var done = 0
     for run in record.versions {

@@ -33,7 +33,7 @@ import Testing
     #expect(findings.isEmpty, "\(findings.prefix(10))")
   }
 
-  @Test func `a bare replay that begins in the middle follows the journal to its end`() throws {
+  @Test func `a bare replay that begins in the middle follows the journal to its end, and has its sums from there`() throws {
     let plan = Self.pipeline.plan
     let stream = Stream(seed: 9, requests: 1_500, partitions: TestPipeline.partitions, faultShare: 0.3)
     let evidence = try RecordedRun.evidence(Self.pipeline, stream.records, seed: 9)
@@ -42,20 +42,28 @@ import Testing
       let start = try #require(journal.last).replayFrom
       try #require(start.allSatisfy { $0 > 0 })
       let engine = PartitionEngine(plan: plan, partition: PartitionID(Int32(partition)), start: start)
+      let whole = PartitionEngine(plan: plan, partition: PartitionID(Int32(partition)), start: start.map { _ in 0 })
       let unit = CommitUnit(
         examples: ExampleBlockBuilder(
           schema: plan.features.rowSchema, contenderCount: plan.contenderCount,
           planDigest: plan.features.digest), inputCount: plan.inputs.count)
-      var feed = EngineFeed(
-        engine, zip(evidence.inputs, start).map { input, start in input[partition].filter { $0.offset >= start } })
-      engine.follow(journal)
       let scorers = try #require(ModelHistory(evidence.learning).scorers.values.first)
-      while engine.followedRemaining > 0 {
-        feed.fill()
-        _ = try engine.step(into: unit, scorers: scorers, budget: .max)
-        unit.clear()
+      for (engine, start) in [(engine, start), (whole, start.map { _ in 0 })] {
+        var feed = EngineFeed(
+          engine, zip(evidence.inputs, start).map { input, start in input[partition].filter { $0.offset >= start } })
+        engine.follow(journal)
+        while engine.followedRemaining > 0 {
+          feed.fill()
+          _ = try engine.step(into: unit, scorers: scorers, budget: .max)
+          unit.clear()
+        }
+        #expect(engine.consumedOffsets == journal.last?.nextOffsets)
       }
-      #expect(engine.consumedOffsets == journal.last?.nextOffsets)
+      #expect(engine.accounting != whole.accounting)
+      #expect(engine.adoptTotals())
+      #expect(engine.accounting == whole.accounting && engine.recordCounts == whole.recordCounts)
+      // What waits is part of the sum.
+      #expect(engine.earlyLabelCount == whole.earlyLabelCount)
     }
   }
 
@@ -274,6 +282,7 @@ private func changeJournal(
   new.planDigest = old.planDigest
   new.nextOffsets = old.nextOffsets
   new.replayFrom = old.replayFrom
+  new.totals = old.totals
   for run in runs { new.noteRun(input: run.input, nextOffset: run.nextOffset) }
   let buffer = FixedBuffer<ServedScore>(repeating: .absent, count: scores.count)
   for (place, score) in scores.enumerated() { buffer[place] = score }

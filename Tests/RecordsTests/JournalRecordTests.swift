@@ -28,6 +28,7 @@ struct JournalRecordTests {
       count: 1, version: ModelVersion(lineage: Lineage(8), sequence: Sequence(184_300)), scores: scores([7, 8]))
     record.noteDisposition(input: 0, offset: 1002, code: .duplicate)
     record.noteDisposition(input: 1, offset: 69_999_999_999, code: .expired)
+    record.totals = [103, 1_000, 99, 1, 3, .max]
     return record
   }()
   static func encode(_ record: JournalRecord) -> [UInt8] {
@@ -38,18 +39,34 @@ struct JournalRecordTests {
 
   @Test func `the bytes of a known record do not change`() {
     let bytes = Self.encode(Self.record)
-    #expect(Array(bytes.prefix(4)) == Array("MRJ2".utf8))
-    #expect(bytes.count == 158)
-    #expect(Digest.of(bytes).description == "bd31c6fcad7e57d3554f2df55b4c045c1c1ed6e969eb25a22ac9ac83d8c974d3")
+    #expect(Array(bytes.prefix(4)) == Array("MRJ3".utf8))
+    #expect(bytes.count == 175)
+    #expect(Digest.of(bytes).description == "4c9dcf0f24f834269eabcd0dc01e44dea0d443f4fc2c0f94aa434e9b9ac0c3df")
+  }
+
+  @Test func `a record of the second format reads as before, without totals`() throws {
+    var writer = ByteWriter()
+    var plain = Self.record
+    plain.totals = []
+    plain.encode(into: &writer)
+    // The second format lacks the last varint and has another magic.
+    var bytes = Array(writer.bytes.dropLast(4))
+    #expect(bytes.removeLast() == 0)
+    bytes[3] = UInt8(ascii: "2")
+    var second = ByteWriter()
+    second.write(raw: bytes)
+    second.write(CRC32C.of(bytes))
+    #expect(try JournalRecord.decode(second.bytes) == plain)
   }
 
   @Test func `a record of the first format reads as before, its replay from the journal's start`() throws {
     var writer = ByteWriter()
     var plain = Self.record
     plain.replayJournal = 0
+    plain.totals = []
     plain.encode(into: &writer)
-    // The first format lacks one varint, behind digest, count and offsets, and has another magic.
-    var bytes = Array(writer.bytes.dropLast(4))
+    // The first format lacks one varint more, behind digest, count and offsets, and has another magic.
+    var bytes = Array(writer.bytes.dropLast(5))
     var reader = ByteReader(Array(bytes[36...]))
     _ = try reader.readVarint("inputs")
     for _ in 0..<4 { _ = try reader.readSignedVarint("offsets") }
@@ -131,7 +148,7 @@ struct JournalRecordTests {
     }
     #expect(read > 0)
     var magic = body
-    magic[3] = 0x33
+    magic[3] = 0x34
     #expect(throws: FormatError(.badMagic, at: 0)) { try JournalRecord.decode(sealed(magic)) }
   }
 }

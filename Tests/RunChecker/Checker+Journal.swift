@@ -1,11 +1,14 @@
 import Records
 
 extension Checker {
-  /// Each journal record begins where the last one ended, its runs lead to its end, and the last one names what
-  /// the group committed, which is the end of every input.
+  /// Each journal record begins where the last one ended, its runs lead to its end, its totals are what the inputs say
+  /// of all records up to there, and the last one names what the group committed, which is the end of every input.
   mutating func checkJournal(_ partition: Int) {
     let inputs = plan.inputs.indices
     var next = inputs.map { evidence.inputs[$0][partition].first?.offset ?? 0 }
+    var counts = RecordCounts(inputs: inputs.count)
+    // Per input, the first record that no run has covered yet.
+    var places = inputs.map { _ in 0 }
     for (index, record) in journal[partition].enumerated() {
       let place = "partition=\(partition) record=\(index)"
       guard record.nextOffsets.count == inputs.count else {
@@ -21,11 +24,15 @@ extension Checker {
           find(.journalDisorder, "\(place) input=\(input) run=\(run.nextOffset) from=\(inputs.contains(input) ? next[input] : -1)")
           return
         }
-        if input == scoredInput {
-          for record in evidence.inputs[input][partition]
-          where record.offset >= next[input] && record.offset < run.nextOffset {
-            if record.truth == .valid { scored += 1 }
-            if record.truth == .repeated { repeated.append(record.offset) }
+        let records = evidence.inputs[input][partition]
+        while places[input] < records.count, records[places[input]].offset < run.nextOffset {
+          let record = records[places[input]]
+          let truth = record.truth
+          places[input] += 1
+          counts.note(input, truth)
+          if input == scoredInput {
+            if truth == .valid { scored += 1 }
+            if truth == .repeated { repeated.append(record.offset) }
           }
         }
         next[input] = run.nextOffset
@@ -33,6 +40,9 @@ extension Checker {
       if next != record.nextOffsets {
         find(.journalGap, "\(place) runs=\(next) says=\(record.nextOffsets)")
         return
+      }
+      if let wrong = counts.difference(record.totals, scored: scoredInput, labels: plan.labelInput) {
+        find(.wrongTotals, "\(place) \(wrong)")
       }
       for input in inputs where record.replayFrom[input] > record.nextOffsets[input] {
         find(.journalGap, "\(place) replay_from=\(record.replayFrom[input]) next=\(record.nextOffsets[input])")

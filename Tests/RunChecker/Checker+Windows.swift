@@ -31,6 +31,8 @@ struct WindowOracle {
     let pane = Self.pane(time)
     newest = max(newest ?? pane, pane)
     if pane > newest! - panesKept { entries[key, default: []].append(Entry(pane: pane, value: value)) }
+    // What no reading counts any more: a long run must not go through all of it each time.
+    if let kept = entries[key], kept.count % 256 == 0 { entries[key] = kept.filter { $0.pane > newest! - panesKept } }
   }
 
   func read(_ key: String, at time: Int64, milliseconds: Int64) -> Reading {

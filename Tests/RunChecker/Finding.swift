@@ -6,7 +6,7 @@ struct Finding: CustomStringConvertible, Sendable {
     case lostPrediction, doubledPrediction, strayPrediction, disorderedPredictions, wrongPrediction
     case lostDeadLetter, doubledDeadLetter, strayDeadLetter, wrongDeadLetter
     // Journal and offsets.
-    case journalGap, journalDisorder, wrongDisposition, offsetsDiffer, notConsumed
+    case journalGap, journalDisorder, wrongDisposition, wrongTotals, offsetsDiffer, notConsumed
     // Labels and examples.
     case lostExample, doubledExample, strayExample, wrongExample
     // Recomputed.

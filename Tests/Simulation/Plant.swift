@@ -356,6 +356,7 @@ private final class MisbehavingReader: LogReader, @unchecked Sendable {
     new.planDigest = old.planDigest
     new.nextOffsets = old.nextOffsets
     new.replayFrom = old.replayFrom
+    new.totals = old.totals
     new.replayJournal = old.replayJournal
     if change.mergesRuns {
       // As if the inputs had come one after the other.

@@ -26,7 +26,7 @@ public struct PartitionAccount: Sendable, Equatable {
     /// The worker's counts at the same offsets are these.
     case equal
     case different
-    /// The worker counts from another place on: its state was made again without a checkpoint.
+    /// The worker counts from another place on: its state was made again from a journal that holds no sums yet.
     case otherStart
     /// No worker was seen to stand at the end of a unit of this partition.
     case notSeen

@@ -103,9 +103,13 @@ public final class TopicAccount {
 
   private final class Part {
     let followed: FollowedPartition
-    /// What the state held where it was begun: a checkpoint's counts.
-    let accountBefore: Accounting
-    let countsBefore: [UInt64]
+    /// What the state held where it was begun: a checkpoint's counts, or what the journal says of all before.
+    var accountBefore: Accounting
+    var countsBefore: [UInt64]
+    /// Whether the counts reach back to the partition's first record.
+    private var isWhole: Bool
+    /// What the journal said last of all records so far, where it counts from the same record on.
+    private(set) var journalTotals: [UInt64]?
     var records: UInt64 = 0
     var comparison = PartitionAccount.Comparison.notAsked
     var differences: [AccountCheck] = []
@@ -113,6 +117,21 @@ public final class TopicAccount {
       self.followed = followed
       accountBefore = followed.engine.accounting
       countsBefore = followed.engine.recordCounts
+      if case .warmUp = followed.start { isWhole = false } else { isWhole = true }
+    }
+
+    /// What the journal record that was just followed says of all records up to its end: compared with our own counts,
+    /// or their beginning where those began in the middle of the log.
+    func take(_ totals: [UInt64]) {
+      let engine = followed.engine
+      if isWhole {
+        journalTotals = totals.starts(with: engine.recordCounts) ? totals : nil
+      } else if followed.isComplete {
+        let (account, counts) = (engine.accounting, engine.recordCounts)
+        isWhole = engine.adoptTotals()
+        accountBefore += engine.accounting - account
+        for input in counts.indices { countsBefore[input] += engine.recordCounts[input] - counts[input] }
+      }
     }
   }
 
@@ -131,6 +150,7 @@ public final class TopicAccount {
             "the inputs do not fit the journal partition=\(part.followed.number) journal_offset=\(offset): \(fault)")
         }
       }
+      part.take(record.totals)
       part.records += UInt64(unit.consumed)
       progress(Int(part.records))
       compare(part, seen)
@@ -292,6 +312,13 @@ public final class TopicAccount {
         AccountCheck(
           what: "other inputs: dead letters in the topic for the records rejected", expected: since.recordsRejected,
           found: others.reduce(0) { $0 + published.deadLetters[$1] }))
+    }
+    if let told = part.journalTotals {
+      let own = engine.totals
+      checks.append(
+        AccountCheck(
+          what: "counters that the journal adds up to the same", expected: UInt64(own.count),
+          found: UInt64(zip(own, told).count { $0 == $1 })))
     }
     if let examples = published.examples {
       checks.append(AccountCheck(what: "examples for the labels joined", expected: since.labelsJoined, found: examples[.matured] ?? 0))

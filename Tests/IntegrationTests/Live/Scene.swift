@@ -7,6 +7,7 @@ import Records
 import Storage
 import Synchronization
 import TestSupport
+import Testing
 
 /// A pipeline of its own on a real broker: its topics, its workers, their state directories, and what they left behind.
 final class Scene {
@@ -40,9 +41,9 @@ final class Scene {
       self.adminPort = adminPort
     }
     /// The worker's own word; only ever waited for, never believed.
-    var status: JSONValue? {
-      httpGet(port: adminPort, path: "/api/v1/status").flatMap { try? JSONValue(parsing: $0) }
-    }
+    var status: JSONValue? { page("/api/v1/status").flatMap { try? JSONValue(parsing: $0) } }
+    /// A page of its console.
+    func page(_ path: String) -> [UInt8]? { httpGet(port: adminPort, path: path) }
   }
 
   /// The first member.
@@ -204,6 +205,11 @@ final class Scene {
   /// Records of the inputs that the group has committed so far.
   func committedCount() throws -> Int64 {
     try committed().joined().reduce(0) { $0 + ($1 ?? 0) }
+  }
+
+  func watermarks(_ topic: String, _ partition: Int32) throws -> Watermarks {
+    let reader = try #require(ends.first { $0.topic == topic })
+    return try asking { try reader.watermarks(TopicPartition(topic, partition)) }
   }
 
   /// True ends: `[partition][input]`.

@@ -26,7 +26,7 @@ extension LiveTests {
           return try scene.committedCount() > before + 200
         }
         if round == 0 || round % 2 == 1 {
-          // An older one to fall back to: without any, the account of what became of the records begins anew.
+          // An older one to fall back to.
           var next = ContinuousClock.now
           try wait(seconds: 40, "a second checkpoint of each partition, seed=\(seed) round=\(round)") {
             try scene.worker.checkRunning()
@@ -59,6 +59,7 @@ extension LiveTests {
       try scene.worker.start()
       try send(&pieces, pieces.count, scene)
       try scene.drain()
+      try scene.expectAccounts()
       let live = try scene.millrace(["verify", "--json"])
       #expect(live.code == 0, "seed=\(seed) \(live.text)")
       #expect(try scene.worker.terminate() == 0)
@@ -136,8 +137,10 @@ extension Scene {
   }
 
   /// Where the worker's console listens, by its log.
-  func consoleAddress() throws -> String {
-    for line in worker.log.split(separator: "\n").reversed() where line.contains("console listens") {
+  func consoleAddress() throws -> String { try consoleAddress(of: members[0]) }
+
+  func consoleAddress(of member: Member) throws -> String {
+    for line in member.worker.log.split(separator: "\n").reversed() where line.contains("console listens") {
       if let address = (try? JSONValue(parsing: String(line)))?["address"]?.string {
         return address.hasPrefix("http") ? address : "http://\(address)"
       }

@@ -35,10 +35,12 @@ final class WorkerProcess {
 
   deinit { kill() }
 
-  /// `fail`: at which failpoints it is to fail, as `MILLRACE_FAIL` has them.
-  func start(fail: String? = nil) throws {
+  /// `fail`: at which failpoints it is to fail, as `MILLRACE_FAIL` has them. `under`: a program and its arguments that
+  /// become the worker, with less than others have.
+  func start(fail: String? = nil, under launcher: [String] = []) throws {
     precondition(id == nil, "it runs already")
-    guard let program else { throw Failure(description: "no millrace was found") }
+    guard let worker = program else { throw Failure(description: "no millrace was found") }
+    let program = launcher.first ?? worker
     var actions = posix_spawn_file_actions_t()
     posix_spawn_file_actions_init(&actions)
     defer { posix_spawn_file_actions_destroy(&actions) }
@@ -48,7 +50,7 @@ final class WorkerProcess {
     var environment = ProcessInfo.processInfo.environment
     for (name, value) in variables { environment[name] = value }
     environment["MILLRACE_FAIL"] = fail
-    var texts = ([program] + arguments).map { strdup($0) } + [nil]
+    var texts = (launcher + [worker] + arguments).map { strdup($0) } + [nil]
     var pairs = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
     defer { for text in texts + pairs { free(text) } }
     var id: pid_t = 0
@@ -102,10 +104,13 @@ final class WorkerProcess {
   }
 
   /// Kilobytes in memory.
-  var residentKilobytes: Int {
-    guard let id, let text = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8) else { return 0 }
-    let line = text.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
-    return line.flatMap { $0.split(separator: " ").dropLast().last.flatMap { Int($0.trimmingCharacters(in: .whitespaces)) } } ?? 0
+  var residentKilobytes: Int { kilobytes("VmRSS") ?? 0 }
+
+  /// A size that the kernel tells of it, by its name there.
+  func kilobytes(_ name: String) -> Int? {
+    guard let id, let text = try? String(contentsOfFile: "/proc/\(id)/status", encoding: .utf8) else { return nil }
+    let line = text.split(separator: "\n").first { $0.hasPrefix("\(name):") }
+    return line.flatMap { $0.split(whereSeparator: \.isWhitespace).dropLast().last.flatMap { Int($0) } }
   }
 
   /// Throws with the end of the log where the process ended by itself.
