@@ -24,6 +24,7 @@ final class CallbackBox: @unchecked Sendable {
   /// Of a consumer; nil for producers.
   let pacer: FetchPacer?
   let lostAnswers = LostAnswers()
+  let refusals = Refusals()
   /// Lost connections and unreachable brokers so far.
   let transportErrors = Atomic<Int>(0)
 
@@ -34,10 +35,17 @@ final class CallbackBox: @unchecked Sendable {
   }
 
   func log(_ level: Int32, _ facility: String, _ message: String) {
+    if facility == "ADDPARTS", let refused = Refusals.refusedPartition(words: message) { countFailure(refused) }
     guard let sink else { return }
     // Why: the library should never print one, but a broker's refusal may quote what it was sent.
     let leaks = secrets.contains { message.contains($0) }
     sink(level, facility, leaks ? "(withheld: the line holds a secret)" : message)
+  }
+
+  /// Keeps a refusal and tells of it.
+  func refused(_ error: KafkaError) {
+    refusals.note(error)
+    log(3, LogQueue.refusal, error.message)
   }
 
   func countFailure(_ error: KafkaError) {
@@ -104,7 +112,7 @@ final class CallbackBox: @unchecked Sendable {
   }
   // SAFETY: the string is the library's and lives through this call.
   let words = unsafe reason.map { unsafe String(cString: $0) } ?? ""
-  box.log(4, error.name, words)
+  if let refusal = Refusals.refusal(code: code, words: words) { box.refused(refusal) } else { box.log(4, error.name, words) }
 }
 
 @c func millrace_kafka_delivery(

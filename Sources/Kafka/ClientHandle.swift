@@ -51,7 +51,7 @@ import Glibc
     var metadata: UnsafePointer<rd_kafka_metadata>?
     // SAFETY: the library allocates the answer, which we copy and destroy below.
     let code = unsafe rd_kafka_metadata(pointer, 1, nil, &metadata, timeoutMilliseconds)
-    try check(code, .query)
+    if code != RD_KAFKA_RESP_ERR_NO_ERROR { throw unanswered(KafkaError(code: code.rawValue, call: .query)) }
     guard let metadata = unsafe metadata else {
       throw KafkaError(code: KafkaCode.inconsistent, call: .query)
     }
@@ -116,11 +116,19 @@ import Glibc
   func clusterID(timeoutMilliseconds: Int32) throws(KafkaError) -> String {
     // SAFETY: the library returns a string of its allocator, or nil; it is copied and freed here.
     guard let text = unsafe rd_kafka_clusterid(pointer, timeoutMilliseconds) else {
-      throw KafkaError(
-        code: KafkaCode.timedOut, call: .query, message: "no broker told the cluster's id in time")
+      throw unanswered(
+        KafkaError(code: KafkaCode.timedOut, call: .query, message: "no broker told the cluster's id in time"))
     }
     defer { unsafe rd_kafka_mem_free(pointer, text) }
     return unsafe String(cString: text)
+  }
+
+  /// The refusal behind a question that no broker answered; the error itself where there is none.
+  private func unanswered(_ error: KafkaError) -> KafkaError {
+    guard error.action == .retrySameCall else { return error }
+    // What the client's threads met stands in its queue until it is polled.
+    while poll(0) > 0 {}
+    return box.refusals.last ?? error
   }
 }
 

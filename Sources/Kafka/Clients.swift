@@ -81,6 +81,17 @@ public protocol TransactionalWriter: AnyObject, Sendable {
   func purge()
 }
 
+extension TransactionalWriter {
+  /// The refusal behind an error of the open transaction: after it every call merely says that the state is erroneous,
+  /// and sending the same again would meet the same.
+  public func cause(of error: KafkaError) -> KafkaError {
+    guard [.abortAndResend, .denied, .quarantineRecord].contains(error.action) else { return error }
+    poll(milliseconds: 0)
+    guard let failure = takeFailures().first, [.denied, .quarantineRecord].contains(failure.action) else { return error }
+    return failure
+  }
+}
+
 /// Writes records outside of any transaction, in order and without doubles of its own. `Producer` is the real one.
 public protocol PlainWriter: AnyObject, Sendable {
   func open(_ topic: String, timeoutMilliseconds: Int32) throws(KafkaError) -> any OpenTopic

@@ -154,6 +154,7 @@ import CRdKafka
     unsafe rd_kafka_conf_set_opaque(conf, box.opaque)
     unsafe rd_kafka_conf_set_log_cb(conf, millrace_kafka_log)
     unsafe rd_kafka_conf_set_error_cb(conf, millrace_kafka_error)
+    if settings.transport.isEncrypted { unsafe rd_kafka_conf_set_ssl_cert_verify_cb(conf, millrace_kafka_certificate) }
     if type == RD_KAFKA_CONSUMER {
       unsafe rd_kafka_conf_set_rebalance_cb(conf, millrace_kafka_rebalance)
       if let pacer {

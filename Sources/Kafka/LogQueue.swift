@@ -18,6 +18,8 @@ public final class LogQueue: Sendable {
     var lines: [Line] = []
     var dropped = 0
   }
+  /// Facility of the lines by which brokers and client refuse each other: certificates, credentials.
+  public static let refusal = "REFUSED"
   private let state = Mutex(State())
   private let capacity: Int
 

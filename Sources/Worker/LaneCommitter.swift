@@ -124,7 +124,8 @@ final class LaneCommitter: @unchecked Sendable {
         }
         fencings = 0
         return nil
-      } catch {
+      } catch let met {
+        let error = producer.cause(of: met)
         if abandoned.load(ordering: .acquiring) { return .rejoin("\(error)") }
         if error.isFenced { fencings += 1 }
         if fencings > 1 { return .failed(.kafka(error)) }
@@ -159,9 +160,8 @@ final class LaneCommitter: @unchecked Sendable {
         return try probe(sealed)
       case .quarantineRecord:
         // Every output is capped below a topic's usual limit, so that the topic must have been given a lower one.
-        let refused = producer.takeFailures().first ?? error
         return .failed(
-          .misconfigured("a topic refuses a record of ours; its max.message.bytes must be at least \(Self.recordBytesMax): \(refused)"))
+          .misconfigured("a topic refuses a record of ours; its max.message.bytes must be at least \(Self.recordBytesMax): \(error)"))
       case .offsetOutOfRange, .misconfigured, .denied, .fatal:
         return .failed(.kafka(error))
       }

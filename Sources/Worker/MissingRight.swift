@@ -5,7 +5,7 @@ extension WorkerFailure {
   /// The same failure; where a right is missing, in words that say which: operation and resource.
   func namingRights(_ settings: PipelineSettings) -> WorkerFailure {
     guard case .kafka(let error) = self, error.action == .denied else { return self }
-    return .denied("\(missingRight(error, settings)); the brokers say: \(error)")
+    return .denied("\(missingRight(error, settings)); reason: \(error)")
   }
 
   /// As what people hear of it.
@@ -43,7 +43,9 @@ func missingRight(_ error: KafkaError, _ settings: PipelineSettings) -> String {
       "the rights to Write and Describe transactional ids are missing prefix=\(settings.name)-\(settings.worker.instance)-"
   case "CLUSTER_AUTHORIZATION_FAILED":
     return "the right to IdempotentWrite on the cluster is missing, or Write on a transactional id with prefix \(settings.name)-\(settings.worker.instance)-"
-  case "_SSL", "_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM", "SECURITY_DISABLED":
+  case "_SSL":
+    return "the brokers cannot be trusted: kafka.security.ca names the authorities, kafka.bootstrap the hosts"
+  case "_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED", "UNSUPPORTED_SASL_MECHANISM", "SECURITY_DISABLED":
     return "the brokers do not take the credentials: kafka.security names mechanism, user and certificates"
   default:
     return "a right is missing"

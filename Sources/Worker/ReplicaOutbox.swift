@@ -228,7 +228,8 @@ final class ReplicaOutbox {
       try producer.begin()
       try body()
       try commit()
-    } catch {
+    } catch let met {
+      let error = producer.cause(of: met)
       switch error.action {
       case .abortAndResend, .quarantineRecord, .rejoinGroup:
         try producer.abort()

@@ -78,8 +78,10 @@ public final class Worker: Sendable {
     } catch {
       guard error.action == .retrySameCall else { throw WorkerFailure.kafka(error).namingRights(settings) }
       let met = clientLog.drain().lines.last { $0.level <= 4 }?.message
+      // A broker that expects TLS hangs up on plain text, and the library says nothing of it.
+      let guess = settings.kafka.security.transport.usesTLS ? "" : "; one that expects TLS answers nothing else: kafka.security.protocol=\(settings.kafka.security.transport.rawValue)"
       throw .unreachable(
-        "no broker answers bootstrap=\(settings.kafka.bootstrap) reason=\(met ?? error.description)")
+        "no broker answers bootstrap=\(settings.kafka.bootstrap) reason=\(met ?? error.description + guess)")
     }
     let faults = topicFaults(settings, existing: existing)
     guard faults.isEmpty else { throw .misconfigured(faults.joined(separator: "\n")) }

@@ -34,6 +34,9 @@ final class WorkerContext: Sendable {
   let runtime: any Runtime
   private let clientLog: LogQueue
   private let stopping = Atomic<Bool>(false)
+  /// When a refused connection was told last; 0 before the first.
+  private let lastRefusal = Atomic<UInt64>(0)
+  private static let refusalNanoseconds: UInt64 = 60_000_000_000
 
   init(
     settings: PipelineSettings, cluster: any Cluster, runtime: any Runtime, clusterID: String, clientLog: LogQueue,
@@ -177,7 +180,9 @@ final class WorkerContext: Sendable {
   func drainClientLog() {
     let (lines, dropped) = clientLog.drain()
     for line in lines {
-      if line.level <= 4 {
+      if line.facility == LogQueue.refusal {
+        tellRefusal(line.message)
+      } else if line.level <= 4 {
         log.warning(
           "kafka-client", "client",
           LogFields(["facility": line.facility, "text": line.message]))
@@ -192,5 +197,14 @@ final class WorkerContext: Sendable {
         "kafka-client", "client log lines dropped",
         LogFields(["count": "\(dropped)"]))
     }
+  }
+
+  /// Brokers and worker do not trust each other any more: what is connected goes on, nothing else will. Told once a
+  /// minute, since every client tries again for ever.
+  private func tellRefusal(_ words: String) {
+    let last = lastRefusal.load(ordering: .relaxed)
+    guard last == 0 || now() - last >= Self.refusalNanoseconds else { return }
+    lastRefusal.store(max(now(), 1), ordering: .relaxed)
+    alert(.rightMissing, "a connection is refused, and tried again: \(words)")
   }
 }

@@ -26,6 +26,7 @@ public final class LocalBroker: @unchecked Sendable {
   private let kind: Kind
   private let directory: URL
   private let ownsDirectory: Bool
+  private let options: [String]
   // Invariant: only touched by the thread that owns the broker.
   private var process: pid_t?
 
@@ -46,7 +47,7 @@ public final class LocalBroker: @unchecked Sendable {
   public static let isApacheKafka = given != nil || script != nil
   /// How many brokers the script starts.
   public static let brokerCount = Int32(ProcessInfo.processInfo.environment["MILLRACE_TEST_BROKERS"] ?? "") ?? 1
-  private static let version = ProcessInfo.processInfo.environment["MILLRACE_TEST_KAFKA"] ?? ""
+  public static let version = ProcessInfo.processInfo.environment["MILLRACE_TEST_KAFKA"] ?? ""
   /// A cluster that runs already.
   public static let given: String? = {
     let bootstrap = ProcessInfo.processInfo.environment["KAFKA_BOOTSTRAP"]
@@ -73,10 +74,13 @@ public final class LocalBroker: @unchecked Sendable {
     kind = .given
     directory = FileManager.default.temporaryDirectory
     ownsDirectory = false
+    options = []
   }
 
   /// Starts a broker and waits until it answers. Data goes to `directory`, or to a temporary one that is removed.
-  public init(directory: URL? = nil) throws {
+  /// `options` are the script's: `--tls`, `--sasl` and `--acl`, each for what it says.
+  public init(directory: URL? = nil, options: [String] = []) throws {
+    self.options = options
     self.directory =
       directory
       ?? FileManager.default.temporaryDirectory.appendingPathComponent("broker-\(UUID().uuidString)")
@@ -108,7 +112,7 @@ public final class LocalBroker: @unchecked Sendable {
         bootstrap = try Self.run(
           script,
           ["start", "--dir", directory.path, "--brokers", "\(Self.brokerCount)"]
-            + (Self.version.isEmpty ? [] : ["--version", Self.version]))
+            + (Self.version.isEmpty ? [] : ["--version", Self.version]) + options)
       } else {
         _ = try Self.run(script, ["restart", "--dir", directory.path, "--broker", "\(number)"])
       }
@@ -143,6 +147,21 @@ public final class LocalBroker: @unchecked Sendable {
     }
     stop()
     throw Failure(description: "the broker did not answer program=\(program) port=\(port)")
+  }
+
+  /// Where another listener answers: `tls` or `sasl`, if the script was asked for it.
+  public func bootstrap(_ listener: String) throws -> String {
+    try String(contentsOf: directory.appendingPathComponent("bootstrap.\(listener)"), encoding: .utf8)
+      .trimmingCharacters(in: .whitespacesAndNewlines)
+  }
+
+  /// The script's test authority and certificates: `ca.pem`, `ca.key`, `client.pem`, `client.key`, and the broker's.
+  public var certificates: URL { directory.appendingPathComponent("tls") }
+
+  /// One of Kafka's own tools.
+  public func tool(_ name: String, _ arguments: [String]) throws {
+    guard case .script(let script) = kind else { throw Failure(description: "tools come with a script name=\(name)") }
+    _ = try Self.run(script, ["tool", name, "--bootstrap-server", bootstrap] + arguments)
   }
 
   /// Ends the broker by SIGTERM, or by SIGKILL when it must not say good-bye, and waits for it.
@@ -191,7 +210,8 @@ public final class LocalBroker: @unchecked Sendable {
   }()
 
   /// Runs a program to its end; what it printed, without white space around it.
-  private static func run(_ program: String, _ arguments: [String]) throws -> String {
+  @discardableResult
+  public static func run(_ program: String, _ arguments: [String]) throws -> String {
     let answer = FileManager.default.temporaryDirectory.appendingPathComponent("answer-\(UUID().uuidString)")
     defer { try? FileManager.default.removeItem(at: answer) }
     var status: Int32 = 0

@@ -161,6 +161,7 @@ private func ends(_ stable: Int64, _ end: Int64, _ partition: TopicPartition = p
     #expect(words(30, .query).contains("group=\(settings.name)"))
     #expect(words(53, .initTransactions).contains("prefix=\(settings.name)-\(settings.worker.instance)-"))
     #expect(words(31, .initTransactions).contains("IdempotentWrite"))
+    #expect(words(-181, .query).contains("kafka.security.ca") && words(-169, .query).contains("credentials"))
     let other = WorkerFailure.kafka(KafkaError(code: KafkaCode.timedOut, call: .query))
     #expect(other.namingRights(settings) == other && other.alertKind == .stopped)
     #expect(WorkerFailure.topicRecreated("").exitCode == 65 && WorkerFailure.topicsChanged("").exitCode == 78)
