@@ -11,7 +11,7 @@ public enum JournalDisposition: UInt8, Sendable, CaseIterable {
 ///
 /// Layout, all lengths varints, integers little-endian:
 ///
-///     magic "MRJ3"                      4 bytes; "MRJ2" records lack the totals, "MRJ1" ones the replay journal too
+///     magic "MRJ2"                      4 bytes; "MRJ1" records lack the replay journal and the totals
 ///     plan digest                       32 bytes
 ///     inputs                            varint count, then per input
 ///       next offset, replay from        signed varints, the second as distance from the first
@@ -119,8 +119,7 @@ public struct JournalRecord: Sendable, Equatable {
 
   // MARK: Bytes
 
-  static let magic: UInt32 = 0x334A_524D  // "MRJ3"
-  static let magicSecond: UInt32 = 0x324A_524D  // "MRJ2"
+  static let magic: UInt32 = 0x324A_524D  // "MRJ2"
   static let magicFirst: UInt32 = 0x314A_524D  // "MRJ1"
 
   public func encode(into writer: inout ByteWriter) {
@@ -175,7 +174,7 @@ public struct JournalRecord: Sendable, Equatable {
     }
     var reader = ByteReader(bytes.dropLast(4))
     let found = try reader.read(UInt32.self, "magic")
-    guard found == magic || found == magicSecond || found == magicFirst else {
+    guard found == magic || found == magicFirst else {
       throw FormatError(.badMagic, at: 0, field: "journal")
     }
     guard let digest = Digest(bytes: try reader.readRaw(32, "plan digest")) else {
@@ -192,7 +191,7 @@ public struct JournalRecord: Sendable, Equatable {
       record.replayFrom[input] =
         record.nextOffsets[input] &- (try reader.readSignedVarint("replay from"))
     }
-    if found != magicFirst { record.replayJournal = try reader.readSignedVarint("replay journal") }
+    if found == magic { record.replayJournal = try reader.readSignedVarint("replay journal") }
     var previous = Array(repeating: Int64(0), count: 256)
     for _ in 0..<(try reader.readCount(itemBytes: 2, "runs")) {
       let input = try reader.read(UInt8.self, "run input")

@@ -39,24 +39,9 @@ struct JournalRecordTests {
 
   @Test func `the bytes of a known record do not change`() {
     let bytes = Self.encode(Self.record)
-    #expect(Array(bytes.prefix(4)) == Array("MRJ3".utf8))
+    #expect(Array(bytes.prefix(4)) == Array("MRJ2".utf8))
     #expect(bytes.count == 175)
-    #expect(Digest.of(bytes).description == "4c9dcf0f24f834269eabcd0dc01e44dea0d443f4fc2c0f94aa434e9b9ac0c3df")
-  }
-
-  @Test func `a record of the second format reads as before, without totals`() throws {
-    var writer = ByteWriter()
-    var plain = Self.record
-    plain.totals = []
-    plain.encode(into: &writer)
-    // The second format lacks the last varint and has another magic.
-    var bytes = Array(writer.bytes.dropLast(4))
-    #expect(bytes.removeLast() == 0)
-    bytes[3] = UInt8(ascii: "2")
-    var second = ByteWriter()
-    second.write(raw: bytes)
-    second.write(CRC32C.of(bytes))
-    #expect(try JournalRecord.decode(second.bytes) == plain)
+    #expect(Digest.of(bytes).description == "c964b1bd06874d294a0f1b2df6e7388baec6229d024f8adc1bbf4ceefdc22607")
   }
 
   @Test func `a record of the first format reads as before, its replay from the journal's start`() throws {
@@ -65,7 +50,7 @@ struct JournalRecordTests {
     plain.replayJournal = 0
     plain.totals = []
     plain.encode(into: &writer)
-    // The first format lacks one varint more, behind digest, count and offsets, and has another magic.
+    // The first format lacks the last varint and one behind digest, count and offsets, and has another magic.
     var bytes = Array(writer.bytes.dropLast(5))
     var reader = ByteReader(Array(bytes[36...]))
     _ = try reader.readVarint("inputs")
@@ -148,7 +133,7 @@ struct JournalRecordTests {
     }
     #expect(read > 0)
     var magic = body
-    magic[3] = 0x34
+    magic[3] = 0x33
     #expect(throws: FormatError(.badMagic, at: 0)) { try JournalRecord.decode(sealed(magic)) }
   }
 }
