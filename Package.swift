@@ -99,3 +99,10 @@ let package = Package(
   ],
   cxxLanguageStandard: .cxx17
 )
+
+// With MILLRACE_TESTS=<suite> the package is that suite and what it stands on: a build of its own, such as the optimised
+// one that simulates thousands of worlds, then costs nothing else.
+if let suite = Context.environment["MILLRACE_TESTS"] {
+  package.targets.removeAll { $0.type == .executable || $0.type == .test && $0.name != suite }
+  package.products = []
+}

@@ -13,9 +13,16 @@
   public init(repeating value: Element, count: Int) {
     precondition(count >= 0, "negative count")
     unsafe base = UnsafeMutablePointer<Element>.allocate(capacity: max(count, 1))
-    // SAFETY: `base` was just allocated for at least `count` elements of a trivial type.
-    unsafe base.initialize(repeating: value, count: count)
     self.count = count
+    // Why by doubling: a loop over elements of a generic type is a call each; copies of plain memory are one.
+    // SAFETY: `base` was just allocated for `max(count, 1)` elements of a trivial type; both ranges lie within.
+    unsafe base.initialize(to: value)
+    var filled = 1
+    while filled < count {
+      let more = min(filled, count - filled)
+      unsafe (base + filled).initialize(from: base, count: more)
+      filled += more
+    }
   }
 
   deinit { unsafe base.deallocate() }

@@ -204,7 +204,7 @@ import Testing
   }
 
   @Test func `another model state is found`() {
-    #expect(findings { $0.modelState!.bytes[200] ^= 1 }.contains(.modelDiffers))
+    #expect(findings { $0.modelStates[0].bytes[200] ^= 1 }.contains(.modelDiffers))
   }
 
   @Test func `another partition state is found`() {

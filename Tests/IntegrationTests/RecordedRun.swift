@@ -33,7 +33,7 @@ struct RecordedRun {
     evidence = Evidence(
       inputs: inputs, predictions: none, journal: none, deadLetters: [], learning: [],
       committed: Array(repeating: Array(repeating: 0, count: inputs.count), count: Int(count)),
-      modelState: nil, partitionStates: Array(repeating: nil, count: Int(count)))
+      modelStates: [], partitionStates: Array(repeating: nil, count: Int(count)))
     let starts = inputs.map { _ in Int64(0) }
     engines = (0..<count).map { PartitionEngine(plan: plan, partition: .init($0), start: starts) }
     feeds = engines.enumerated().map { partition, engine in EngineFeed(engine, inputs.map { $0[partition] }) }
@@ -62,7 +62,7 @@ struct RecordedRun {
     }
     var writer = ByteWriter()
     model.encode(into: &writer)
-    evidence.modelState = (writer.bytes, Int64(evidence.learning.count))
+    evidence.modelStates = [("the worker", writer.bytes, Int64(evidence.learning.count))]
     for partition in engines.indices {
       evidence.partitionStates[partition] = engines[partition].sections(plan: plan)
     }

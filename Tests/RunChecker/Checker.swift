@@ -15,6 +15,8 @@ struct Checker {
   /// Decoded logs.
   var journal: [[JournalRecord]] = []
   var examples: [ExampleFacts] = []
+  var claims: [HashClaim] = []
+  var kept: [KeptVersion] = []
   /// What the fresh fold of `learning` reached.
   var history = ModelHistory()
 
@@ -60,7 +62,12 @@ struct Checker {
     }
     for record in evidence.learning {
       do {
-        if case .examples(let block) = try LearningRecord.decode(record.value) { examples += block.facts }
+        switch try LearningRecord.decode(record.value) {
+        case .examples(let block): examples += block.facts
+        case .claim(let claim): claims.append(claim)
+        case .kept(let version): kept.append(version)
+        case .charter, .command: break
+        }
       } catch {
         find(.unreadable, "learning offset=\(record.offset) \(error)")
       }

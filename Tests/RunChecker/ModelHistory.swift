@@ -4,44 +4,46 @@ import Records
 /// A fresh fold of `learning` from its beginning, and what stood at each version on the way.
 struct ModelHistory {
   let state = ModelState()
+  /// Every version that a lane may have served.
+  var versions: Set<ModelVersion> = []
   var scorers: [ModelVersion: ScorerSet] = [:]
   var hashes: [ModelVersion: Digest] = [:]
-  var claims: [HashClaim] = []
-  var kept: [KeptVersion] = []
+  /// Versions whose scorers and hashes are wanted, beside the first; nil: all. Making them is most of the work.
+  private let scored, hashed: Set<ModelVersion>?
 
-  init(_ records: [StoredRecord] = []) {
+  init(_ records: [StoredRecord] = [], scored: Set<ModelVersion>? = nil, hashed: Set<ModelVersion>? = nil) {
+    self.scored = scored
+    self.hashed = hashed
     for record in records { fold(record) }
   }
 
   /// Folds one record and keeps what a lane may have served then.
   mutating func fold(_ record: StoredRecord) {
-    _ = state.fold(
-      record.value, offset: Offset(record.offset),
-      timestamp: EventTime(milliseconds: record.timestamp))
-    if let set = state.scorers(), scorers[set.version] == nil {
-      scorers[set.version] = set
-      hashes[set.version] = state.stateHash
-    }
-    switch try? LearningRecord.decode(record.value) {
-    case .claim(let claim): claims.append(claim)
-    case .kept(let version): kept.append(version)
-    default: break
-    }
+    state.fold(record)
+    guard state.settings != nil, !state.isRefused, versions.insert(state.version).inserted else { return }
+    if scored?.contains(state.version) ?? true || scorers.isEmpty { scorers[state.version] = state.scorers() }
+    if hashed?.contains(state.version) ?? true { hashes[state.version] = state.stateHash }
+  }
+}
+
+extension ModelState {
+  func fold(_ record: StoredRecord) {
+    _ = fold(record.value, offset: Offset(record.offset), timestamp: EventTime(milliseconds: record.timestamp))
   }
 }
 
 extension Checker {
-  /// The fold of the log is the worker's model; every version that was named existed; every claim was true.
+  /// The fold of the log is every worker's model; every version that was named existed; every claim was true.
   mutating func checkModel() {
-    var compared = evidence.modelState == nil
+    history = ModelHistory(
+      scored: Set(journal.joined().flatMap { $0.versions.map(\.version) }),
+      hashed: Set(claims.map(\.version) + kept.map(\.version)))
+    var states = evidence.modelStates.sorted { $0.next < $1.next }[...]
     for record in evidence.learning {
-      if !compared, record.offset >= evidence.modelState!.next {
-        compareModel()
-        compared = true
-      }
+      while let first = states.first, record.offset >= first.next { compare(states.removeFirst()) }
       history.fold(record)
     }
-    if !compared { compareModel() }
+    for state in states { compare(state) }
     let state = history.state
     if state.isRefused || state.ledger.charter == nil { find(.foldRefuses, "no charter that this build folds") }
     if state.ledger.counters.malformed > 0 || state.ledger.counters.unchartered > 0
@@ -49,29 +51,28 @@ extension Checker {
     {
       find(.foldRefuses, "\(state.ledger.counters)")
     }
-    for claim in history.claims where history.hashes[claim.version] != claim.stateHash {
+    for claim in claims where history.hashes[claim.version] != claim.stateHash {
       find(.claimDiffers, "version=\(claim.version) claimed=\(claim.stateHash) by=\(claim.instance)")
     }
-    for kept in history.kept where history.hashes[kept.version] != kept.digest {
+    for kept in kept where history.hashes[kept.version] != kept.digest {
       find(.claimDiffers, "kept version=\(kept.version) digest=\(kept.digest)")
     }
     for partition in partitions {
       for record in evidence.predictions[partition] {
         let version = (try? JSONValue(parsing: record.value))?["version"]?.string.flatMap { ModelVersion($0) }
-        if version.map({ history.scorers[$0] == nil }) ?? true {
+        if version.map({ !history.versions.contains($0) }) ?? true {
           find(.unknownVersion, "partition=\(partition) offset=\(record.offset) version=\(version?.description ?? "none")")
         }
       }
     }
   }
-  /// The fold so far against the worker's state at the same place.
-  private mutating func compareModel() {
-    guard let theirs = evidence.modelState?.bytes else { return }
+  /// The fold so far against a worker's state at the same place.
+  private mutating func compare(_ theirs: (worker: String, bytes: [UInt8], next: Int64)) {
     let state = history.state
-    if state.isWhat(theirs) { return }
-    var reader = ByteReader(theirs)
+    if state.isWhat(theirs.bytes) { return }
+    var reader = ByteReader(theirs.bytes)
     let told = (try? ModelState(restoring: &reader)).map { $0.summary } ?? "unreadable"
-    find(.modelDiffers, "worker: \(told) fold: \(state.summary)")
+    find(.modelDiffers, "worker \(theirs.worker): \(told) fold: \(state.summary)")
   }
 }
 

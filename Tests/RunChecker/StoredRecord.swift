@@ -30,8 +30,8 @@ struct Evidence: Sendable {
   var learning: [StoredRecord]
   /// What the group committed: `[partition][input]`.
   var committed: [[Int64?]]
-  /// The worker's last model state, as its checkpoint encodes it, and the offset it stands before; nil: not compared.
-  var modelState: (bytes: [UInt8], next: Int64)?
+  /// Workers' last model states: each as its checkpoint encodes it, and the offset it stands before.
+  var modelStates: [(worker: String, bytes: [UInt8], next: Int64)]
   /// Per partition the sections of the worker's last checkpoint; nil: not compared.
   var partitionStates: [[String: [UInt8]]?]
 }

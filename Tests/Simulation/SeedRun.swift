@@ -1,11 +1,14 @@
 import Foundation
+import Records
 import Synchronization
 
 /// What one seed came to.
 struct SeedResult: Sendable {
   var seed: UInt64
   var findings: [String]
+  /// Digests of all that happened, and of all that lies in the logs at the end.
   var history: UInt64
+  var logs: Digest
   var steps: Int
   var milliseconds: UInt64
   var counts: World.Counts
@@ -18,11 +21,11 @@ struct SeedResult: Sendable {
     var findings = world.run()
     if findings.isEmpty { findings = world.judge() }
     return SeedResult(
-      seed: scenario.seed, findings: findings, history: world.scheduler.history, steps: world.scheduler.steps,
+      seed: scenario.seed, findings: findings, history: world.scheduler.history, logs: world.logs, steps: world.scheduler.steps,
       milliseconds: world.milliseconds, counts: world.counts)
   }
 
-  /// Plays many scenarios, two at a time; the results in their order.
+  /// Plays many scenarios, one on each core; the results in their order.
   static func of(
     _ seeds: Range<UInt64>, plant: @escaping @Sendable () -> Plant = { Plant() },
     scenario: @escaping @Sendable (UInt64) -> Scenario
@@ -30,7 +33,7 @@ struct SeedResult: Sendable {
     let next = Mutex(seeds.lowerBound)
     let results = Mutex<[SeedResult]>([])
     let done = DispatchGroup()
-    for _ in 0..<2 {
+    for _ in 0..<ProcessInfo.processInfo.activeProcessorCount {
       done.enter()
       let thread = Thread {
         let stacks = StackPool()

@@ -63,7 +63,7 @@ final class SimulatedDisk {
   }
   func list(_ directory: String) -> [String] {
     names.filter { $0.path.hasPrefix(directory + "/") }.map { String($0.path.dropFirst(directory.count + 1)) }
-      .filter { !$0.contains("/") }
+      .filter { !$0.utf8.contains(UInt8(ascii: "/")) }
   }
   func read(_ path: String) throws(FileFailure) -> [UInt8] {
     guard let node = node(path) else { throw FileFailure(.read, path: path, code: ENOENT) }
@@ -129,6 +129,7 @@ final class SimulatedFiles: FileOperations, @unchecked Sendable {
     var failures = 0.0
     var isFull = false
   }
+  private static let crashNote = World.directory + "/attempts"
   private let disk: SimulatedDisk
   private let process: SimulatedProcess
   private let trouble: () -> Trouble
@@ -142,7 +143,7 @@ final class SimulatedFiles: FileOperations, @unchecked Sendable {
   private func enter(_ operation: FileOperation, _ path: String) throws(FileFailure) {
     let scheduler = process.scheduler
     // Why not the crash fuse's note: it is written under a lock, which nobody may wait for.
-    if scheduler.current != nil, !path.contains("/attempts") {
+    if scheduler.current != nil, !path.hasPrefix(Self.crashNote) {
       scheduler.sleep(1_000 + scheduler.random.next() % 300_000)
     }
     guard process.isAlive else { throw FileFailure(operation, path: path, code: EIO) }

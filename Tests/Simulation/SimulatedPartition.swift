@@ -82,8 +82,10 @@ final class SimulatedPartition {
 
   /// Whether a read_committed reader is given this record, once the last stable offset has passed it.
   func isVisible(_ offset: Int64) -> Bool {
-    let entry = entries[Int(offset)]
-    return !entry.isMarker && !entry.isRemoved && entry.transaction.map { $0.outcome == .committed } ?? true
+    // Why by parts: a copy of an entry counts references to all that it holds.
+    let index = Int(offset)
+    if entries[index].isMarker || entries[index].isRemoved { return false }
+    return (entries[index].transaction?.outcome ?? .committed) == .committed
   }
 
   /// Nobody is told any more.

@@ -1,4 +1,5 @@
 import Foundation
+import Records
 @testable import RunChecker
 import Testing
 
@@ -19,17 +20,19 @@ import Testing
     expectClean(results)
   }
 
-  @Test func `the same seed gives the same history`() {
-    for seed: UInt64 in [3, 4, 5, 6, 7, 8] {
-      let first = SeedResult.of(Scenario.drawn(seed), stacks: StackPool())
-      let second = SeedResult.of(Scenario.drawn(seed), stacks: StackPool())
-      #expect(first.history == second.history && first.steps == second.steps, "seed=\(seed)")
+  @Test func `the same seed gives the same history and the same logs, alone or beside others on other threads`() {
+    for first in SeedResult.of(3..<11, scenario: { Scenario.drawn($0) }) {
+      let second = SeedResult.of(Scenario.drawn(first.seed), stacks: StackPool())
+      #expect(first.history == second.history && first.logs == second.logs, "seed=\(first.seed)")
     }
   }
 
   @Test func `through every fault, nothing is lost, doubled or changed`() {
     if let seed = Self.number("SEED") {
-      let result = SeedResult.of(Scenario.drawn(seed, faults: Self.number("FAULTS")), stacks: StackPool()) { time, what in
+      // PLANT names a bug that is put into the world, to look at how it is found.
+      let bug = Self.environment["PLANT"].flatMap { PlantedBug(rawValue: $0) }
+      let scenario = bug.map { PlantedBugTests.scenario(seed, for: $0) } ?? Scenario.drawn(seed, faults: Self.number("FAULTS"))
+      let result = SeedResult.of(scenario, stacks: StackPool(), plant: Plant(bug: bug)) { time, what in
         print("\((time - 1_000_000_000_000) / 1_000_000) \(what)")
       }
       print(result)
@@ -38,7 +41,7 @@ import Testing
     }
     let first = Self.number("FROM") ?? 0
     let began = ContinuousClock.now
-    let results = SeedResult.of(first..<(first + (Self.number("SEEDS") ?? 500))) {
+    let results = SeedResult.of(first..<(first + (Self.number("SEEDS") ?? 800))) {
       Scenario.drawn($0, faults: Self.number("FAULTS"))
     }
     expectClean(results)
@@ -48,8 +51,11 @@ import Testing
     var codes: [String: Int] = [:]
     for count in counts { codes.merge(count.byCode) { $0 + $1 } }
     print("simulation, what workers said:", codes.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
+    let seconds = (ContinuousClock.now - began) / .seconds(1)
+    // The same in any build, on any number of cores.
+    let digest = Digest.of(results.flatMap { $0.logs.bytes })
     print(
-      "simulation: \(results.count) seeds in \(ContinuousClock.now - began),",
+      "simulation: \(results.count) seeds in \(Int(seconds)) s, \(Int(Double(results.count) / max(seconds, 1e-3) * 60)) a minute, digest=\(digest),",
       "\(results.reduce(0) { $0 + $1.steps }) steps, \(results.reduce(0) { $0 + $1.milliseconds } / 1_000) s of virtual time,",
       "\(counts.reduce(0) { $0 + $1.starts }) starts, \(counts.reduce(0) { $0 + $1.kills }) kills,",
       "\(counts.reduce(0) { $0 + $1.bareReplays }) replays without a checkpoint,",

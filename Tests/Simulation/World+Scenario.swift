@@ -54,7 +54,7 @@ extension World {
     var isForged = false
     switch scheduler.random.next() % 8 {
     case 0: isForged = true
-    case 1: command.expiresAt = EventTime(milliseconds: wall - 1)
+    case 1: (command.issuedAt, command.expiresAt) = (EventTime(milliseconds: wall - 1_000), EventTime(milliseconds: wall - 1))
     case 2: command.clusterID = "another"
     default: break
     }

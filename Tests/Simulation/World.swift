@@ -32,8 +32,8 @@ final class World: @unchecked Sendable {
   let begin: UInt64
   var isDiskFull: [UInt64]
   var isCalm = false
-  var foldedModel = ModelHistory()
-  var foldedNext: Int64 = 0
+  private let foldedModel = ModelState()
+  private var foldedNext: Int64 = 0
   /// Faults that the checker of logs cannot see.
   var findings: [String] = []
   var counts = Counts()
@@ -192,7 +192,7 @@ final class World: @unchecked Sendable {
       if learning.isVisible(foldedNext) { foldedModel.fold(StoredRecord(learning, at: foldedNext)) }
       foldedNext += 1
     }
-    return foldedModel.state
+    return foldedModel
   }
 
   var drainText: String {
@@ -339,12 +339,13 @@ final class World: @unchecked Sendable {
   }
 
   func hear(_ line: [UInt8], _ slot: Slot) {
-    let text = String(decoding: line.dropLast(), as: UTF8.self)
-    if text.contains("restoring"), text.contains("checkpoint=no") { counts.bareReplays += 1 }
-    if let code = text.split(separator: " ").first(where: { $0.hasPrefix("code=") }) {
-      counts.byCode[String(code.dropFirst(5)), default: 0] += 1
+    let words = line.dropLast().split(separator: UInt8(ascii: " "))
+    guard let code = words.first(where: { $0.starts(with: "code=".utf8) })?.dropFirst(5) else { return }
+    counts.byCode[String(decoding: code, as: UTF8.self), default: 0] += 1
+    if code.elementsEqual("restoring".utf8), words.contains(where: { $0.elementsEqual("checkpoint=no".utf8) }) {
+      counts.bareReplays += 1
     }
-    scheduler.trace?(scheduler.now, "\(slot.name): \(text)")
+    scheduler.trace?(scheduler.now, "\(slot.name): \(String(decoding: line.dropLast(), as: UTF8.self))")
   }
 
   func ended(_ slot: Slot, _ process: SimulatedProcess, _ exit: SimulatedProcess.Exit) {

@@ -223,8 +223,8 @@ extension LiveTests {
       // What it left on disk is the model that the log makes.
       let evidence = try scene.evidence(comparesPartitionStates: false)
       var history = ModelHistory()
-      for record in evidence.learning where record.offset < evidence.modelState?.next ?? 0 { history.fold(record) }
-      #expect(history.state.isWhat(evidence.modelState?.bytes ?? []))
+      for record in evidence.learning where record.offset < evidence.modelStates.first?.next ?? 0 { history.fold(record) }
+      #expect(history.state.isWhat(evidence.modelStates.first?.bytes ?? []))
     }
 
     @Test func `row 39: a worker that differs again after folding again stops scoring, the others go on`() throws {

@@ -301,7 +301,7 @@ final class Scene {
       predictions: try read(topics.predictions), journal: try read(topics.journal),
       deadLetters: Array(try read(topics.deadLetters).joined()), learning: try read(topics.learning)[0],
       committed: try committed(),
-      modelState: try model.map { (try $0.section("model"), $0.identity.logNext.value) },
+      modelStates: try model.map { [("the worker", try $0.section("model"), $0.identity.logNext.value)] } ?? [],
       partitionStates: try (0..<TestPipeline.partitions).map { partition in
         guard comparesPartitionStates else { return nil }
         return try newest(.partition, PartitionID(partition))?.sections.byName
