@@ -46,11 +46,19 @@ import Testing
     }
     // Requests are lost and arrive long after.
     if bug == .producerInDoubtUsedAgain { (scenario.weather.lostRequests, scenario.weather.lateRequests) = (0.12, 0.9) }
-    if bug == .fileNamedBeforeItIsOnDisk || bug == .journalEndAskedOfTheStableLog {
-      for turn in 1...6 {
+    if bug == .fileNamedBeforeItIsOnDisk || bug == .journalEndAskedOfTheStableLog || bug.isOfTheFolds {
+      // What needs a rollback first needs time to learn.
+      for turn in (bug == .countForgottenAfterARollback ? 4 : 1)...6 {
         let at = scenario.feedNanoseconds / 7 * UInt64(turn)
-        scenario.faults.append(Scenario.Fault(at: at, kind: .kill(machine: true), instance: turn % 2))
+        scenario.faults.append(Scenario.Fault(at: at, kind: .kill(machine: !bug.isOfTheFolds), instance: turn % 2))
       }
+    }
+    // States are stored often, so that what is restored holds something.
+    if bug.isOfTheFolds { scenario.checkpointMilliseconds = 200 }
+    if bug == .countForgottenAfterARollback {
+      (scenario.hasCommands, scenario.keepEvery) = (true, 5)
+      (scenario.weather.lostRequests, scenario.weather.lostAnswers) = (0, 0)
+      scenario.faults.removeAll { $0.at < scenario.feedNanoseconds / 2 }
     }
     for turn in 1...moves {
       let at = scenario.feedNanoseconds / (moves + 1) * turn
