@@ -29,6 +29,8 @@ let package = Package(
   products: [
     .executable(name: "millrace", targets: ["millrace"]),
     .executable(name: "millrace-bench", targets: ["Benchmarks"]),
+    // Loaded into a worker by tests about clocks.
+    .library(name: "FakeClock", type: .dynamic, targets: ["FakeClock"]),
   ],
   targets: [
     // The C doors: each imported by one module alone.
@@ -91,6 +93,7 @@ let package = Package(
       ], exclude: ["Resources"], swiftSettings: tests),
     // The whole worker on a simulated cluster, disk and clock.
     .target(name: "CStacks", path: "Tests/CStacks"),
+    .target(name: "FakeClock", path: "Tests/FakeClock"),
     .testTarget(
       name: "SimulationTests",
       dependencies: [

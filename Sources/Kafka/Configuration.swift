@@ -136,7 +136,10 @@ import CRdKafka
       // Why leaked: a failed `rd_kafka_new` has freed the interceptors of the object it gives back, and destroying it
       // frees them again (seen on 2.0.2 as a crash). Some kilobytes once, before the process gives up.
       discard self
-      throw KafkaError(code: KafkaCode.invalidArgument, call: .create, message: words)
+      // Another reason than the settings: the client could not start a thread.
+      let code = rd_kafka_last_error().rawValue
+      throw KafkaError(
+        code: code == KafkaCode.systemResource ? code : KafkaCode.invalidArgument, call: .create, message: words)
     }
     discard self
     return unsafe ClientHandle(made, box: box)

@@ -28,7 +28,7 @@ public enum KafkaAction: String, Hashable, Sendable, CaseIterable {
   public static func after(code: Int32, flags: KafkaErrorFlags, call: KafkaCall) -> KafkaAction {
     if KafkaCode.authorisation.contains(code) { return .denied }
     switch call {
-    case .create: return .misconfigured
+    case .create: return code == KafkaCode.systemResource ? .fatal : .misconfigured
     case .consume: return consuming(code, flags)
     case .query, .admin: return asking(code, flags, call)
     case .initTransactions, .begin, .sendOffsets, .commit, .abort, .produce, .delivery:
@@ -96,6 +96,8 @@ public enum KafkaCode {
   public static let timedOut = RD_KAFKA_RESP_ERR__TIMED_OUT.rawValue
   public static let state = RD_KAFKA_RESP_ERR__STATE.rawValue
   public static let invalidArgument = RD_KAFKA_RESP_ERR__INVALID_ARG.rawValue
+  /// No thread, or no memory, is to be had.
+  public static let systemResource = RD_KAFKA_RESP_ERR__CRIT_SYS_RESOURCE.rawValue
   public static let unknownPartition = RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION.rawValue
   public static let unknownTopic = RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC.rawValue
   public static let unknownTopicOrPartition = RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART.rawValue

@@ -25,6 +25,9 @@ public struct KafkaError: Error, Hashable, Sendable, CustomStringConvertible {
   /// to that was lost. As above, the second time in a row is the other's.
   public var isInstanceFenced: Bool { code == KafkaCode.fencedInstance }
 
+  /// The system gives no more threads or memory.
+  public var isExhausted: Bool { code == KafkaCode.systemResource }
+
   /// What the caller does next.
   public var action: KafkaAction { KafkaAction.after(code: code, flags: flags, call: call) }
 

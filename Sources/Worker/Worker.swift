@@ -1,5 +1,6 @@
 import Engine
 import Features
+import Glibc
 import Kafka
 import Learning
 import Pipeline
@@ -113,7 +114,12 @@ public final class Worker: Sendable {
         context.log.notice("draining", "draining", LogFields(["signal": "\(signal)"]))
         context.stop()
       }
-      context.drainClientLog()
+      if let lacking = context.drainClientLog() {
+        context.log.error("exhausted", "the system gives no more threads or memory", LogFields(["reason": lacking]))
+        context.log.flush()
+        // Why at once: clients that lack a thread cannot be closed either. What is not committed is made again.
+        _exit(WorkerFailure.exhaustedExitCode)
+      }
     }
     // From here on a second signal ends the process at once: that is a crash, which recovery survives.
     signals.exitOnNext()

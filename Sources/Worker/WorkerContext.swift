@@ -176,10 +176,14 @@ final class WorkerContext: Sendable {
       LogFields(["name": "\(name)", "reason": "\(error)"]))
   }
 
-  /// Passes on what the client library logged.
-  func drainClientLog() {
+  /// Passes on what the client library logged. What it could not get from the system, if so: a client without a thread
+  /// waits for ever, whatever is asked of it.
+  @discardableResult
+  func drainClientLog() -> String? {
     let (lines, dropped) = clientLog.drain()
+    var lacking: String?
     for line in lines {
+      if ["THREAD", "_CRIT_SYS_RESOURCE"].contains(line.facility) { lacking = line.message }
       if line.facility == LogQueue.refusal {
         tellRefusal(line.message)
       } else if line.level <= 4 {
@@ -197,6 +201,7 @@ final class WorkerContext: Sendable {
         "kafka-client", "client log lines dropped",
         LogFields(["count": "\(dropped)"]))
     }
+    return lacking
   }
 
   /// Brokers and worker do not trust each other any more: what is connected goes on, nothing else will. Told once a

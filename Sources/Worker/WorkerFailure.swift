@@ -32,6 +32,8 @@ public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// The system gives no more threads or memory.
+  static let exhaustedExitCode: Int32 = 71
   /// Exit code by the table of the command line.
   public var exitCode: Int32 {
     switch self {
@@ -41,6 +43,7 @@ public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
       case .misconfigured: 78
       case .rejoinGroup: 75
       case .offsetOutOfRange: 65
+      case _ where error.isExhausted: Self.exhaustedExitCode
       default: error.isFenced || error.isInstanceFenced ? 75 : 69
       }
     case .unreachable: 69

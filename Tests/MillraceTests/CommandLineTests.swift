@@ -119,7 +119,7 @@ struct CommandLineTests {
   }
 
   @Test func `exit codes are those of the contract`() {
-    #expect(ExitCode.allCases.map(\.rawValue) == [0, 1, 2, 64, 65, 69, 70, 74, 75, 77, 78, 130, 143])
+    #expect(ExitCode.allCases.map(\.rawValue) == [0, 1, 2, 64, 65, 69, 70, 71, 74, 75, 77, 78, 130, 143])
     #expect(ExitCode.allCases.filter { !$0.restarts }.map(\.rawValue) == [0, 1, 2, 64, 65, 77, 78])
   }
 }

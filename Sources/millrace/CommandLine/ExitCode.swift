@@ -7,6 +7,7 @@ enum ExitCode: Int32, CaseIterable, Sendable {
   case badData = 65
   case unreachable = 69
   case bug = 70
+  case exhausted = 71
   case storage = 74
   case timedOut = 75
   case refused = 77
@@ -23,6 +24,7 @@ enum ExitCode: Int32, CaseIterable, Sendable {
     case .badData: "input data beyond what is tolerated"
     case .unreachable: "brokers unreachable past the limit"
     case .bug: "an internal invariant does not hold"
+    case .exhausted: "the system gives no more threads or memory"
     case .storage: "a checkpoint or model on disk cannot be read or written"
     case .timedOut: "timed out, acknowledgements missing, port in use, or fenced by a newer member"
     case .refused: "refused: access rights, authentication or signature"
@@ -35,7 +37,7 @@ enum ExitCode: Int32, CaseIterable, Sendable {
   /// Whether starting again can help.
   var restarts: Bool {
     switch self {
-    case .unreachable, .bug, .storage, .timedOut, .interrupted, .terminated: true
+    case .unreachable, .bug, .exhausted, .storage, .timedOut, .interrupted, .terminated: true
     default: false
     }
   }

@@ -14,6 +14,9 @@ func run(_ invocation: Invocation) throws -> ExitCode {
     pipeline: settings.name, instance: settings.worker.instance,
     level: LogLevel(invocation.logLevel) ?? .info, format: invocation.logsJSON ? .json : .text)
   for fault in loaded.faults { log.warning("configuration", fault.text) }
+  do throws(WorkerFailure) { try FileDescriptors.secure(lanes: settings.worker.lanes) } catch {
+    throw refusal(error, log, invocation)
+  }
   // The console first: a port in use is told before anything is waited for or locked.
   let starting = StartingWorker()
   let console = try settings.adminListen.map { try startConsole($0.description, starting, log, isSaid: invocation.logsJSON) }
@@ -31,14 +34,18 @@ func run(_ invocation: Invocation) throws -> ExitCode {
     else { return .done }
     worker = made
   } catch let failure as WorkerFailure {
-    log.error("refused", "cannot start", LogFields([("error", .text(failure.description))]))
-    log.flush()
-    // Off a terminal every line is JSON, and this one has been said.
-    throw Failure(
-      ExitCode(rawValue: failure.exitCode) ?? .bug, failure.description, isSaid: invocation.logsJSON)
+    throw refusal(failure, log, invocation)
   }
   starting.worker.withLock { $0 = worker }
   return ExitCode(rawValue: worker.run()) ?? .bug
+}
+
+/// Tells why the worker does not start.
+private func refusal(_ failure: WorkerFailure, _ log: LogWriter, _ invocation: Invocation) -> Failure {
+  log.error("refused", "cannot start", LogFields([("error", .text(failure.description))]))
+  log.flush()
+  // Off a terminal every line is JSON, and this one has been said.
+  return Failure(ExitCode(rawValue: failure.exitCode) ?? .bug, failure.description, isSaid: invocation.logsJSON)
 }
 
 /// How long brokers that do not answer are waited for before the service manager is asked for another start.

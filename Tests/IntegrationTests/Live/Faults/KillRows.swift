@@ -47,7 +47,7 @@ extension LiveTests.Faults {
     @Test(.long) func `row 7: killed before each call of a checkpoint's way to disk`() throws {
       let scene = try Scene("checkpoint")
       let feed = Feed(scene, requests: 1_500)
-      // Every partition has a checkpoint to fall back to.
+      // Every partition has a checkpoint to fall back to: the label join's own counts begin anew without one.
       let store = CheckpointStore(scene.stateDirectory)
       try scene.worker.start()
       try feed.flow("the first checkpoints") {
