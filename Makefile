@@ -9,7 +9,7 @@ JANUARY := .build/play/flights-january.ndjson
 export MILLRACE_NOIDA_DB := $(CURDIR)/.venv/noida-db
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: help deps build demo test test-kafka simulate bench bench-recovery clean
+.PHONY: help deps build demo test test-kafka simulate soak bench bench-recovery clean
 
 help:
 	@printf '%s\n' \
@@ -19,6 +19,7 @@ help:
   'make test-kafka  what needs a broker, on Apache Kafka: MILLRACE_KAFKA=<script that starts it>, or KAFKA_BOOTSTRAP=host:port;' \
   '             KAFKA_VERSION=3.6 another version' \
 	  'make simulate SEEDS=5000   whole workers in simulated worlds; FROM=n begins elsewhere, SEED=n plays one and tells all' \
+	  'make soak MINUTES=20   three workers under faults at random and a constant load; SEED=n the same faults again' \
 	  'make build   the release binary, $(MILLRACE)' \
 	  'make bench   the figures of the README; BENCH=--json for machines' \
 	  'make bench-recovery  how quickly a worker is ready again' \
@@ -47,6 +48,11 @@ simulate: export MILLRACE_TESTS := SimulationTests
 simulate: deps
 	@swift build --build-tests $(SIMULATION)
 	@SEED=$(SEED) FAULTS=$(FAULTS) SEEDS=$(or $(SEEDS),5000) FROM=$(FROM) swift test --skip-build $(SIMULATION) --filter 'through every fault'
+
+# On noida-db, or on Apache Kafka where MILLRACE_KAFKA or KAFKA_BOOTSTRAP names one.
+soak: deps
+	@swift build --build-tests
+	@MILLRACE_FAULTS=all MILLRACE_SOAK_MINUTES=$(or $(MINUTES),20) MILLRACE_SOAK_SEED=$(SEED) swift test --skip-build --filter 'row 52:'
 
 $(JANUARY): deploy/pipelines/flight-delay/play.py deploy/pipelines/playfile.py
 	@mkdir -p $(@D)

@@ -5,7 +5,8 @@ import Testing
 @Suite(
   .serialized, .showsLogs,
   .enabled(if: LocalBroker.isAvailable && WorkerProcess.program != nil, "needs noida-db and the millrace program"),
-  .timeLimit(.minutes(10)))
+  // The judging of a soak takes its time as well.
+  .timeLimit(.minutes(10 + Int(2 * Chaos.minutes))))
 enum LiveTests {}
 
 /// After a test that ended by an error, prints the last that its workers wrote: their files go with the scene.
