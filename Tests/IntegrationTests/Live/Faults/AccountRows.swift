@@ -5,18 +5,19 @@ import Testing
 extension LiveTests.Faults {
   /// What became of every record, however it came and whoever died over it.
   @Suite(.serialized) struct Accounts {
-    @Test func `row 55: through a hostile stream, a kill, a lost disk and a rebalance every record is counted once, alike in metrics, account and topics`() throws {
+    @Test func `row 55: through a hostile stream, a lost disk, a kill and a rebalance every record is counted once, alike in metrics, account and topics`() throws {
       let scene = try Scene("account", settings: Members.short)
       // Event time must have gone on for longer than any state remembers when partitions move.
       let feed = Feed(scene, seed: 55, requests: 1_500, faultShare: 0.25, piece: 15)
       try scene.worker.start()
-      try feed.advance(600)
-      scene.worker.kill()
-      try scene.worker.start()
-      try feed.advance(2_400)
-      // In good order: an open transaction of a name that nobody knows any more would wait for the broker's time-out.
+      try feed.advance(2_700)
+      // In good order, and before any kill: names of producers are remembered on that disk, and the small broker hides
+      // what is written under one whose transaction was aborted once.
       #expect(try scene.worker.terminate() == 0)
       try FileManager.default.removeItem(atPath: scene.stateDirectory)
+      try scene.worker.start()
+      try feed.advance(300)
+      scene.worker.kill()
       try scene.worker.start()
       try feed.advance(300)
       let second = try scene.addMember("two")
