@@ -7,6 +7,7 @@ Through the broker, each so many rounds, from the start of the process (or the j
   bare       kill -9 and start again without the partitions' checkpoints: from the journal's replay start
   empty      start with an empty state directory: the model from the topics, the partitions from the replay start
   joined     a second worker joins: partitions move to it, and the first keeps the others warm
+  churn      a second worker leaves and comes back every two seconds: records a second, beside those with both there all the time
 In one process: `millrace-bench --only recovery`.
 
 Every figure: median, and least and most of its rounds. Standard library only.
@@ -33,8 +34,8 @@ from demo import Failed, Processes, free_port, until  # noqa: E402
 class Place:
     """A broker with a log that is there already, and workers on it."""
 
-    def __init__(self, options, folder):
-        self.options, self.folder = options, folder
+    def __init__(self, options, folder, settings=None):
+        self.options, self.folder, self.settings = options, folder, settings or {}
         self.processes = Processes(folder)
         self.port = free_port()
 
@@ -44,7 +45,7 @@ class Place:
             self.consoles = {**getattr(self, "consoles", {}), instance: f"127.0.0.1:{free_port()}"}
             path.write_text(json.dumps({
                 "kafka": {"bootstrap": f"127.0.0.1:{self.port}"}, "admin": {"listen": self.consoles[instance]},
-                "worker": {"instance": instance}, "checkpoints": {"directory": str(self.folder / f"state-{instance}"), "every": "1s"}}))
+                "worker": {"instance": instance}, "checkpoints": {"directory": str(self.folder / f"state-{instance}"), "every": "1s"}} | self.settings))
         return ["--config", str(PIPELINE), "--config", str(path)]
 
     def cli(self, *arguments):
@@ -53,12 +54,13 @@ class Place:
         if run.returncode:
             raise Failed(f"millrace {arguments[0]} ended with status {run.returncode}:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
 
-    def begin(self):
+    def begin(self, consumes=True):
         self.processes.start("noida-db", [self.options.broker, "start", "--only", "kafka", "--kafka-port", str(self.port), "--data-dir", str(self.folder / "broker")])
         time.sleep(1)
         until("noida-db", 20, self.answers)
         self.cli("produce", str(self.options.stream), "--speed", "max", "--quiet")
-        self.cli("run", "--until-end")
+        if consumes:
+            self.cli("run", "--until-end")
 
     def answers(self):
         self.processes.check()
@@ -150,6 +152,66 @@ def joining(options, folder, rounds):
     return seconds
 
 
+class Churn:
+    """Two workers on a backlog, in units so small that it lasts; the second one leaves and comes back."""
+    SETTLED, STEADY, EVERY, ROUNDS = 2, 5, 2, 3
+
+    def __init__(self, place):
+        self.place, self.taken, self.lag = place, {}, {}
+
+    def look(self):
+        """(time, records taken of all partitions), as whoever holds each tells; of one that nobody holds, as it was told last."""
+        for instance in "ab":
+            try:
+                text = self.place.get(instance, "/metrics")
+            except (OSError, urllib.error.URLError):
+                continue
+            for name, into in [("partition_records_consumed", self.taken), ("consumer_lag_records", self.lag)]:
+                for labels, value in re.findall(rf"^millrace_{name}\{{([^}}]*)\}} (\S+)", text, re.M):
+                    into[labels] = float(value)
+        return time.monotonic(), sum(self.taken.values())
+
+    def rate(self, between):
+        (began, before), _, (ended, after) = self.look(), between(), self.look()
+        return (after - before) / (ended - began)
+
+    def leave_and_come_back(self):
+        for _ in range(self.ROUNDS):
+            self.place.end(self.second)
+            time.sleep(self.EVERY)
+            self.second = self.place.processes.start("worker-b", [str(self.place.options.millrace), "run", *self.place.config("b")])
+            time.sleep(self.EVERY)
+
+    def measure(self):
+        """Records a second: (both there, one coming and going)."""
+        self.place.start("a")
+        self.second, _ = self.place.start("b")
+        until("the first worker to be ready again", 30, lambda: self.place.is_ready("a"))
+        time.sleep(self.SETTLED)
+        steady = self.rate(lambda: time.sleep(self.STEADY))
+        churned = self.rate(self.leave_and_come_back)
+        if not any(self.lag.values()):
+            raise Failed("the backlog was worked off before the figure was there: a longer stream is needed")
+        return steady, churned
+
+
+def churning(options, folder, rounds):
+    rates = {"steady": [], "churned": []}
+    for index in range(rounds):
+        say(f"a second worker comes and goes, round {index + 1} of {rounds}")
+        place = Place(options, folder / f"churn-{index}", {"delivery": {"transaction": {"records": 10, "interval": "10ms"}}})
+        place.folder.mkdir()
+        try:
+            place.begin(consumes=False)
+            steady, churned = Churn(place).measure()
+            rates["steady"].append(steady)
+            rates["churned"].append(churned)
+        finally:
+            place.processes.stop()
+            shutil.rmtree(place.folder, ignore_errors=True)
+    return rates
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--millrace", type=pathlib.Path, default=ROOT / ".build/release/millrace")
@@ -186,6 +248,11 @@ def main():
                 ("joined", "second worker ready, its partitions moved"), ("moved", "of that: restoring what moved"),
                 ("kept", "first worker: what stays with it, warm")]:
             figures.append(figure(name, [value * 1e3 for value in seconds[key]], "ms"))
+        # Each round lasts half a minute.
+        rates = churning(options, folder, min(options.rounds, 3))
+        figures.append(figure("two workers, steady, units of 10 records", rates["steady"], "records/s"))
+        figures.append(figure("one of them leaves and comes back every 2 s", rates["churned"], "records/s"))
+        figures.append(figure("progress while it does, of the steady", [100 * b / a for a, b in zip(rates["steady"], rates["churned"])], "%"))
     except Failed as failure:
         sys.exit(f"recovery: {failure}")
     finally:
