@@ -1,4 +1,5 @@
 import CRdKafka
+import Synchronization
 
 /// What one poll of a consumer brought. Records never come this way: they are in the partition queues.
 public enum ConsumerEvent: Hashable, Sendable {
@@ -17,7 +18,7 @@ public enum ConsumerEvent: Hashable, Sendable {
 ///           `wait` when all were empty. Polling goes on also while nothing is taken.
 /// Eager:    the assignor is always `range`, so `assign` and `unassign` always name everything; the library's
 ///           own notion of the protocol is not asked (it is nil while closing).
-/// Threads:  one, save for `isAssignmentLost` and `wake`. `GroupMetadata` may be sent to another.
+/// Threads:  one, save for `isAssignmentLost` and `wake`; closing goes on on another, while that one waits. `GroupMetadata` may be sent to another.
 /// Invariant: `queueHandle` never changes; the box is touched inside `poll` and `close` alone.
 @safe public final class Consumer: GroupConsumer, @unchecked Sendable {
   let handle: ClientHandle
@@ -150,12 +151,26 @@ public enum ConsumerEvent: Hashable, Sendable {
   }
 
   /// Leaves the group, at most `timeoutMilliseconds` long; whether it could leave in that time. Commit and write
-  /// checkpoints before: revocations during the close are answered without asking anybody.
+  /// checkpoints before: revocations during the close are answered without asking anybody. A member that the library
+  /// cannot let go of stays behind in the process; the next one under its name takes its place in the group.
   @discardableResult
   public func close(timeoutMilliseconds: Int32) -> Bool {
     if isClosed { return true }
     isClosed = true
     handle.box.isClosing = true
+    let hasLeft = Answer()
+    let hasReturned = BoundedCall.run(milliseconds: timeoutMilliseconds + Self.graceMilliseconds) { [self] in
+      hasLeft.value.store(leave(timeoutMilliseconds: timeoutMilliseconds), ordering: .relaxed)
+    }
+    if !hasReturned { handle.box.log(3, "CLOSE", "the client library does not let go of a member of the group; it stays behind") }
+    return hasReturned && hasLeft.value.load(ordering: .relaxed)
+  }
+
+  private final class Answer: Sendable { let value = Atomic(false) }
+  /// Beyond the time that the closing itself takes account of.
+  private static let graceMilliseconds: Int32 = 3_000
+
+  private func leave(timeoutMilliseconds: Int32) -> Bool {
     handle.box.rebalances.removeAll()
     // A revocation that was reported but not answered holds the close up, so it is answered here.
     _ = unsafe rd_kafka_assign(handle.pointer, nil)

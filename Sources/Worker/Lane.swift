@@ -115,6 +115,8 @@ final class Lane {
     sealed.close()
     commitThread.join()
     partitions.removeAll()
+    // What it held is for the next owner to tell.
+    progress.update { $0.partitions = [] }
     control = nil
     progress.isReady.store(false, ordering: .releasing)
     progress.ownsControl.store(false, ordering: .releasing)

@@ -10,8 +10,9 @@ import TestSupport
 /// Replay:  the seed decides which faults come, in which order, at which distance; what they meet is up to the machine.
 /// Members: the first is never killed, so that its memory tells of leaks; the others die, leave, come back, lose their
 ///          checkpoints, and kill themselves at failpoints. All stand still, and lose their network, now and then.
-/// Errors:  a worker that ends by itself in a way that no service manager would start again from, and a journal in which
-///          nothing is committed for a minute and a half, end the run with the seed and the fault before.
+/// Errors:  a worker that ends by itself in a way that no service manager would start again from, one that is not ready for
+///          two minutes, and a journal in which nothing is committed for a minute and a half end the run, with the seed and
+///          the fault before.
 final class Chaos {
   enum Fault: CaseIterable {
     case kill, failpoint, hang, stop, leave, damage, cut, lose, late, slow, down, command
@@ -48,6 +49,8 @@ final class Chaos {
     var isArmed = false
     var isLeaving = false
     var isStopped = false
+    /// When it was last seen ready, or away.
+    var readyAt = 0.0
     /// When it is started again, while it is away.
     var startsAt: Double?
     var failNext: String?
@@ -62,6 +65,7 @@ final class Chaos {
   private static let requestsPerSecond = 25.0
   private static let piece = 10
   private static let progressSeconds = 90.0
+  private static let readySeconds = 120.0
   /// How long it is asked to be.
   static let minutes = Double(ProcessInfo.processInfo.environment["MILLRACE_SOAK_MINUTES"] ?? "") ?? 1
   /// From which another start helps, as the program's own table has it.
@@ -111,7 +115,7 @@ final class Chaos {
         nextFault = now + Double.random(in: 0.4..<2.5, using: &random)
       }
       if now >= nextSample {
-        sample()
+        try sample()
         nextSample = now + 1
       }
       usleep(10_000)
@@ -172,8 +176,14 @@ final class Chaos {
     if slot.startsAt == nil { slot.startsAt = now + Double.random(in: 0..<2, using: &random) }
   }
 
-  private func sample() {
+  private func sample() throws {
     for slot in slots {
+      if !slot.isRunning || slot.isStopped || slot.member.page("/readyz") != nil { slot.readyAt = now }
+      guard now - slot.readyAt < Self.readySeconds else {
+        throw Failure(
+          description:
+            "seed=\(seed) t=\(now) \(slot.member.instance) is not ready for \(Self.readySeconds) s leaving=\(slot.isLeaving) last fault: \(lastFault)\n\(slot.member.worker.log.suffix(3_000))")
+      }
       let kilobytes = slot.member.worker.residentKilobytes
       most = max(most, kilobytes)
       if slot.isSpared, kilobytes > 0 { memory.append((now, Double(kilobytes))) }
