@@ -59,7 +59,8 @@ extension Lane {
     let group = try kafka { () throws(KafkaError) in try consumer.groupIdentity() }
     let sealedUnit = SealedUnit(
       unit: unit, group: group, controlNext: control?.takeNextOffset(), checkpoints: checkpoints,
-      journals: journals, generation: generation, firstTakenNanoseconds: unitFirstTaken ?? now)
+      journals: journals, generation: generation, mark: "\(sessionMark).\(sealedCount)",
+      firstTakenNanoseconds: unitFirstTaken ?? now)
     lastSeal = now
     noteProgress()
     early?.seal()

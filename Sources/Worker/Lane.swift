@@ -56,6 +56,8 @@ final class Lane {
   var scorers: ScorerSet?
   var generation: UInt64 = 0
   var sealedCount: UInt64 = 0
+  /// Differs between all sessions of all processes.
+  let sessionMark: String
   /// Every input of every partition was at its end when last looked at.
   private var isIdle = false
   /// Which partition is stepped first.
@@ -83,6 +85,7 @@ final class Lane {
     for _ in 0..<Self.unitsInFlight { _ = free.push(makeUnit()) }
     lastCheckpoint = context.now()
     lastSeal = lastCheckpoint
+    sessionMark = "\(context.wallMilliseconds()).\(lastCheckpoint).\(progress.index)"
     errorBudget = ErrorBudget(context.settings.errors)
     alignWait = UInt64(context.settings.alignWaitMilliseconds) * 1_000_000
     let (sealed, free) = (self.sealed, self.free)

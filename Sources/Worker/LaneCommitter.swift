@@ -231,7 +231,12 @@ final class LaneCommitter: @unchecked Sendable {
   private func probe(_ sealed: SealedUnit) throws(KafkaError) -> LaneEnd? {
     let ends = context.offsets(of: sealed)
     let committed = try consumer.committed(ends.map(\.partition))
-    if zip(ends, committed).allSatisfy({ $0.offset == $1.offset }) { return .stopped }
+    if zip(ends, committed).allSatisfy({ $0.offset == $1.offset }) {
+      // Why not the offsets alone: a process of the same name may have committed the same records, scored by another
+      // version. Brokers that keep no metadata cannot tell.
+      let isOurs = zip(ends, committed).allSatisfy { $1.metadata.isEmpty || $0.metadata == $1.metadata }
+      return isOurs || sealed.unit.records.isEmpty ? .stopped : .rejoin("the unit's records were committed by another")
+    }
     // Anything ahead of us was not ours.
     let isBehind = zip(ends, committed).allSatisfy { ($1.offset ?? -1) <= $0.offset }
     return isBehind ? nil : .rejoin("committed offsets are ahead of the unit")

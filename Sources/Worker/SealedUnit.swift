@@ -20,6 +20,8 @@ final class SealedUnit: @unchecked Sendable {
   let journals: [(partition: Int32, chain: CheckpointChain)]
   /// Scorer generation adopted last before the unit was sealed.
   let generation: UInt64
+  /// Names the unit among all that any process commits: travels in the metadata of its offsets.
+  let mark: String
   /// When the first of its records was taken, monotonic nanoseconds.
   let firstTakenNanoseconds: UInt64
 
@@ -28,7 +30,8 @@ final class SealedUnit: @unchecked Sendable {
 
   init(
     unit: CommitUnit, group: any GroupIdentity, controlNext: Int64?, checkpoints: [PendingCheckpoint],
-    journals: [(partition: Int32, chain: CheckpointChain)], generation: UInt64, firstTakenNanoseconds: UInt64
+    journals: [(partition: Int32, chain: CheckpointChain)], generation: UInt64, mark: String,
+    firstTakenNanoseconds: UInt64
   ) {
     self.unit = unit
     self.group = group
@@ -36,6 +39,7 @@ final class SealedUnit: @unchecked Sendable {
     self.checkpoints = checkpoints
     self.journals = journals
     self.generation = generation
+    self.mark = mark
     self.firstTakenNanoseconds = firstTakenNanoseconds
   }
 }

@@ -139,7 +139,7 @@ final class WorkerContext: Sendable {
         offsets.append(
           PartitionOffset(
             TopicPartition(settings.features.inputs[input].topic, range.partition.value),
-            offset: next, metadata: "replay_from=\(range.replayFrom[input])"))
+            offset: next, metadata: "replay_from=\(range.replayFrom[input]) unit=\(sealed.mark)"))
       }
     }
     if let next = sealed.controlNext {

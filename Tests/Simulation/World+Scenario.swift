@@ -141,7 +141,7 @@ extension World {
       for partition in broker.topic(topic) {
         let place = TopicPartition(topic, partition.number)
         let metadata = (try? broker.group.fetch([place], stable: false).get()[0].metadata) ?? ""
-        guard let from = metadata.split(separator: "=").last.flatMap({ Int64($0) }) else { continue }
+        guard let from = metadata.split(whereSeparator: { $0 == "=" || $0 == " " }).dropFirst().first.flatMap({ Int64($0) }) else { continue }
         partition.deleteRecords(before: from)
       }
     }
