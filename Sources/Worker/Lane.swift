@@ -326,6 +326,7 @@ final class Lane {
         waiting: engine.waitingCount, earlyLabels: engine.earlyLabelCount,
         windowKeys: counters.keys, windowLate: counters.late, windowBytes: engine.windowStateBytes,
         waitingBytes: engine.waitingBytes, nextOffsets: engine.consumedOffsets,
+        journalNext: partition.chain.journalNext.load(ordering: .acquiring),
         watermarks: plan.inputs.indices.map { engine.watermark(input: $0) },
         ends: plan.inputs.map { consumer.knownEnd(TopicPartition($0.topic, engine.partition.value)) },
         eventTimes: plan.inputs.indices.map { engine.newestEventTime(input: $0) },

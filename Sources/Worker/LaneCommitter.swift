@@ -65,13 +65,12 @@ final class LaneCommitter: @unchecked Sendable {
   /// Commits units until the ring is closed and empty, or one cannot be committed.
   func run() {
     while let unit = sealed.pop() {
-      switch publishEarly(unit) ?? commit(unit) {
+      switch publishEarly(unit) ?? commit(unit) ?? finish(unit) {
       case .none:
-        finish(unit)
         taken.wrappingAdd(1, ordering: .acquiringAndReleasing)
         _ = free.push(unit.unit)
       case .some(let end):
-        context.metrics.transactionFailed("fenced")
+        if case .failed(.topicRecreated) = end {} else { context.metrics.transactionFailed("fenced") }
         result.withLock { $0 = end }
         sealed.close()
         free.close()
@@ -81,8 +80,9 @@ final class LaneCommitter: @unchecked Sendable {
     free.close()
   }
 
-  /// What a known commit makes true: metrics, and checkpoints that may now be named.
-  private func finish(_ sealed: SealedUnit) {
+  /// What a known commit makes true: metrics, and checkpoints that may now be named. A journal record that stands before
+  /// what its log held already says that brokers have lost the records between: nobody could follow it any more.
+  private func finish(_ sealed: SealedUnit) -> LaneEnd? {
     Failpoints.pass(.afterCommit)
     progress.resolved.store(sealed.generation, ordering: .releasing)
     progress.update {
@@ -91,14 +91,20 @@ final class LaneCommitter: @unchecked Sendable {
     }
     context.metrics.committed(sealed, now: context.now())
     for journal in sealed.journals {
-      if let offset = producer.trackedOffset(partition: journal.partition) {
-        journal.chain.journalNext.store(offset + 1, ordering: .releasing)
+      guard let offset = producer.trackedOffset(partition: journal.partition) else { continue }
+      let known = journal.chain.journalNext.load(ordering: .acquiring)
+      guard offset >= known else {
+        return .failed(
+          .topicRecreated(
+            "the journal was made anew or cut under the worker topic=\(context.settings.topics.journal) partition=\(journal.partition) offset=\(offset) known=\(known)"))
       }
+      journal.chain.journalNext.store(offset + 1, ordering: .releasing)
     }
     for pending in sealed.checkpoints {
       let (name, bytes) = pending.chain.encode(pending.writer)
       context.write(name, bytes)
     }
+    return nil
   }
 
   // MARK: One unit

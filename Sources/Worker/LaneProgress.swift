@@ -34,6 +34,8 @@ struct LaneSnapshot: Sendable {
     var waitingBytes: Int
     /// Per input.
     var nextOffsets: [Int64]
+    /// Offset of the journal behind this partition's last record there, as far as it is known.
+    var journalNext: Int64
     var watermarks: [Int64?]
     /// Per input: the end as last fetched, nil before.
     var ends: [Int64?]

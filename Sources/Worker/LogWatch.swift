@@ -68,6 +68,7 @@ final class LogWatch {
       for (input, schema) in inputs.enumerated() {
         positions[TopicPartition(schema.topic, partition.partition)] = partition.nextOffsets[input]
       }
+      positions[TopicPartition(context.settings.topics.journal, partition.partition)] = partition.journalNext
       let counts = partition.accounting
       tell(
         orphans.look(
