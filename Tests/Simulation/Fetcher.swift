@@ -56,6 +56,15 @@ final class Fetcher: @unchecked Sendable {
     if !isFetching, !isStopped, (readsCommitted ? partition.stable : partition.end) > fetchNext { fetch() }
   }
 
+  /// The log is shorter than it was: what is queued of the rest is gone, and the next question will be answered so.
+  func recordsLost() {
+    notices = notices[first...].filter { notice in
+      if case .record(let offset) = notice { offset < partition.end } else { true }
+    }
+    first = 0
+    if !isFetching, !isStopped { fetch() }
+  }
+
   private struct Answer {
     var notices: [Notice]
     var next: Int64
@@ -66,9 +75,11 @@ final class Fetcher: @unchecked Sendable {
     guard !isStopped, process.isAlive else { return }
     isFetching = true
     let from = fetchNext
+    let losses = partition.lossCount
     network.send(from: process, "fetch") { [self] in read(from) } then: { [self] answer in
       isFetching = false
       guard !isStopped else { return }
+      guard losses == partition.lossCount else { return fetch() }
       guard let answer else {
         // A broker away is news, now and then.
         if network.scheduler.random.chance(0.3) {

@@ -50,6 +50,8 @@ struct Scenario {
       case compaction
       /// A second process under the same name, on a disk of its own.
       case twin(UInt64)
+      /// Brokers lose so many of the last records of a partition, which is drawn.
+      case dataLoss(Int64, UInt64)
       /// Everybody is killed, and the group's offsets are forgotten before anybody is back.
       case offsetsForgotten
     }

@@ -19,7 +19,8 @@ struct SeedResult: Sendable {
     let world = World(scenario, stacks: stacks, plant: plant)
     world.scheduler.trace = trace
     var findings = world.run()
-    if findings.isEmpty { findings = world.judge() }
+    // Whoever was told of a loss looks after it himself; there is nothing to expect of the rest.
+    if findings.isEmpty, !world.counts.isLossTold { findings = world.judge() }
     return SeedResult(
       seed: scenario.seed, findings: findings, history: world.scheduler.history, logs: world.logs, steps: world.scheduler.steps,
       milliseconds: world.milliseconds, counts: world.counts)

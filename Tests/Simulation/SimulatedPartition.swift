@@ -33,6 +33,8 @@ final class SimulatedPartition {
   /// Transactions with records here and no marker yet, with their first offset; oldest first.
   private(set) var open: [(transaction: LoggedTransaction, first: Int64)] = []
   var producers: [Int: ProducerState] = [:]
+  /// How often records were lost: what was fetched before is of another log.
+  private(set) var lossCount = 0
   /// Called whenever the end or the last stable offset moves.
   var watchers: [Fetcher] = []
 
@@ -63,6 +65,22 @@ final class SimulatedPartition {
       Entry(timestamp: timestamp, key: nil, value: nil, headers: [], transaction: transaction, isMarker: true))
     open.removeAll { $0.transaction === transaction }
     changed()
+  }
+
+  /// Takes the last records away, and with them all of every transaction that they are of; how many.
+  func loseRecords(_ count: Int64) -> Int64 {
+    var cut = Int(max(low, end - count))
+    while let first = entries.indices[..<cut].first(where: { index in
+      guard let transaction = entries[index].transaction else { return false }
+      return entries[cut...].contains { $0.transaction === transaction }
+    }) { cut = first }
+    guard cut >= low, cut < entries.count else { return 0 }
+    let lost = Int64(entries.count - cut)
+    entries.removeSubrange(cut...)
+    open.removeAll { $0.first >= cut }
+    lossCount += 1
+    for watcher in watchers { watcher.recordsLost() }
+    return lost
   }
 
   /// Retention: records before `offset` are gone.

@@ -31,7 +31,8 @@ import Testing
     if let seed = Self.number("SEED") {
       // PLANT names a bug that is put into the world, to look at how it is found.
       let bug = Self.environment["PLANT"].flatMap { PlantedBug(rawValue: $0) }
-      let scenario = bug.map { PlantedBugTests.scenario(seed, for: $0) } ?? Scenario.drawn(seed, faults: Self.number("FAULTS"))
+      let scenario = bug.map { PlantedBugTests.scenario(seed, for: $0) }
+        ?? (Self.number("LOSSES") != nil ? Self.losing(seed) : Scenario.drawn(seed, faults: Self.number("FAULTS")))
       let result = SeedResult.of(scenario, stacks: StackPool(), plant: Plant(bug: bug)) { time, what in
         print("\((time - 1_000_000_000_000) / 1_000_000) \(what)")
       }
@@ -62,6 +63,28 @@ import Testing
       "drained within \(counts.map(\.drainMilliseconds).max() ?? 0) ms,",
       "\(counts.reduce(0) { $0 + $1.abandoned }) threads that would not unwind,",
       faults.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
+  }
+
+  @Test func `acknowledged records that brokers lose were read by nobody, or the loss is told`() {
+    let results = SeedResult.of(0..<(Self.number("LOSSES") ?? 100)) { Self.losing($0) }
+    expectClean(results)
+    let lost = results.filter { $0.counts.lostRecords > 0 }
+    print("simulation: \(lost.count) worlds lost records, \(lost.count { $0.counts.isLossTold }) were told")
+    #expect(lost.contains { $0.counts.isLossTold } && lost.contains { !$0.counts.isLossTold })
+  }
+
+  /// As drawn, and some last records of a partition are lost: of an input once all was fed, since nobody can tell that
+  /// others have taken their offsets before he looks; of the journal at any time.
+  private static func losing(_ seed: UInt64) -> Scenario {
+    var scenario = Scenario.drawn(seed)
+    var random = SplitMix(seed ^ 0x1055)
+    let (count, draw, at) = (Int64(1 + random.next() % 6), random.next(), random.next())
+    let isInput = draw % 4 < 3
+    scenario.faults.append(
+      Scenario.Fault(
+        at: isInput ? scenario.feedNanoseconds / 100 * 97 : at % scenario.feedNanoseconds,
+        kind: .dataLoss(count, draw), instance: 0))
+    return scenario
   }
 
   private func expectClean(_ results: [SeedResult]) {

@@ -40,9 +40,11 @@ extension World {
   }
 
   func command(_ index: Int) {
+    let proposal = proposedSettings(index)
     let actions: [Command.Action] = [
       .tag(name: "t\(index)"), .rollback(to: .previous, then: .continue), .rollback(to: .previous, then: .freeze),
       .freeze, .unfreeze, .rollback(to: .tag("t0"), then: .continue),
+      .charter(args: CharterProposal(settings: proposal.canonicalBytes(), rowSchema: proposal.rowSchema).args),
     ]
     let id = "command-\(index)"
     let now = EventTime(milliseconds: wall)
@@ -51,6 +53,8 @@ extension World {
       action: actions[Int(scheduler.random.next() % UInt64(actions.count))], issuer: "test",
       keyID: Self.operatorKey.publicKey.keyID, reason: "simulated", issuedAt: now,
       expiresAt: EventTime(milliseconds: wall + 3_600_000))
+    // Another lineage may begin before it is folded: then it is refused.
+    if case .charter = command.action { command.expectLineage = folded.ledger.lineage }
     var isForged = false
     switch scheduler.random.next() % 8 {
     case 0: isForged = true
@@ -67,9 +71,22 @@ extension World {
     sentCommands.append(id)
     let control = broker.topic(settings.topics.control)[0]
     control.append(entry)
-    scheduler.note("command \(id) \(command.action)")
+    scheduler.note("command \(id) \(command.action.kind)")
     // The same bytes once more: they must have no second effect.
     if scheduler.random.chance(0.3) { control.append(entry) }
+  }
+
+  /// Learning settings that somebody may want next: versions are kept at other places, and one contender learns at
+  /// another rate, so that it begins anew while the rest goes on.
+  private func proposedSettings(_ index: Int) -> LearningSettings {
+    var learning = settings.learning
+    learning.keepEvery = UInt64(scenario.keepEvery + index)
+    let place = index % learning.contenders.count
+    if case .ftrl(var ftrl, let encoder) = learning.contenders[place].kind {
+      ftrl.alpha = [0.02, 0.2][index % 2]
+      learning.contenders[place].kind = .ftrl(ftrl, encoder)
+    }
+    return learning
   }
 
   // MARK: What befalls the world
@@ -119,6 +136,7 @@ extension World {
     case .foreignTransaction(let time): foreignTransaction(time)
     case .retention: expireInputs()
     case .compaction: broker.topic(settings.topics.checkpoints)[0].compact()
+    case .dataLoss(let count, let draw): loseRecords(count, draw)
     case .desynchronise: for producer in slot.process?.producers ?? [] { producer.desynchronise() }
     }
   }
@@ -133,6 +151,17 @@ extension World {
       transaction.outcome = .aborted
       partition.mark(transaction, timestamp: wall)
     }
+  }
+
+  /// A replica that lagged becomes leader: the last records of one partition of a topic that workers read are gone,
+  /// although they were acknowledged, whole transactions at a time.
+  private func loseRecords(_ count: Int64, _ draw: UInt64) {
+    let topics = settings.features.inputs.map(\.topic) + [settings.topics.journal]
+    let partitions = broker.topic(topics[Int(draw % UInt64(topics.count))])
+    let partition = partitions[Int(draw >> 32 % UInt64(partitions.count))]
+    let lost = partition.loseRecords(count)
+    if lost > 0 { counts.lostRecords += Int(lost) }
+    scheduler.note("\(partition.topic)[\(partition.number)] loses \(lost), ends at \(partition.end)", UInt64(lost))
   }
 
   /// Retention takes what no replay of what is committed can need.
