@@ -51,8 +51,7 @@ simulate: deps
 
 # On noida-db, or on Apache Kafka where MILLRACE_KAFKA or KAFKA_BOOTSTRAP names one.
 soak: deps
-	@swift build --build-tests
-	@MILLRACE_FAULTS=all MILLRACE_SOAK_MINUTES=$(or $(MINUTES),20) MILLRACE_SOAK_SEED=$(SEED) swift test --skip-build --filter 'row 52:'
+	@$(PYTHON) deploy/tools/run_tests.py --soak $(or $(MINUTES),20) --seed '$(SEED)'
 
 $(JANUARY): deploy/pipelines/flight-delay/play.py deploy/pipelines/playfile.py
 	@mkdir -p $(@D)

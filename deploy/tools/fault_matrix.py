@@ -65,13 +65,13 @@ ROWS = {
     48: ("certificates, passwords and rights that are not in order", "TLS, SASL and ACLs: other authority, other host, expired, wrong password, a right taken away under the worker", "exit 77 at the start with the reason; a right that goes stops the worker by name, and nothing is lost with it back", ["a refused call names the right that it needs", "what tells of a refusal is told apart from what passes by itself"]),
     49: ("less than a process needs", "`prlimit`: descriptors, address space; a memory cgroup; one processor", "told at the start, or ended and gone on from where it stopped; a backlog worked off in bounded memory", []),
     50: ("a rolling deploy of other learning settings, of another engine, of other features", "a worker that declares another rate, then a charter command; a build of another engine's name; another declaration", "the log is obeyed, the charter is adopted by all at one place; who cannot fold it ends with 78, the others agree", ["a charter keeps what stays the same, begins the rest anew, and opens a lineage"]),
-    52: ("a soak", "faults of rows 1 to 27 and 42 at random, by a seed, under a constant load: a minute, or as long as `make soak MINUTES=n` says", "as 1; sums add up; memory of a worker that is spared from kills does not grow", []),
+    52: ("a soak", "faults of rows 1 to 27 and 42 at random, by a seed, under a constant load, for as long as `make soak MINUTES=n` says", "as 1; sums add up; memory of a worker that is spared from kills does not grow", []),
     53: ("a topic made anew, or cut, under its name", "topic deleted and made again, shorter or as long", "exit 65, nothing is mixed", ["a topic made anew while the worker was away is refused, even where it is as long as before", "a topic that is shorter than what was read of it is refused", "a learning log made anew while the worker was away is refused, and nothing is forgotten in silence", "a log that ends before what is known of it is told at the second look, and not at the first"]),
     54: ("producers of inputs place keys differently", "keys placed by both partitioners", "told, the inputs named", ["producers that place keys by different partitioners are told by the inputs' names", "inputs whose producers place keys differently are told, by name, once"]),
     55: ("what became of the records", "a hostile stream, a lost disk, a kill, a rebalance", "every record is in one counted state; metrics, `account` and topics say the same, by partition", ["a bare replay that begins in the middle follows the journal to its end, and has its sums from there"]),
 }
 # How a tier is called in the page, in this order.
-TIERS = {"noida-db": "make test (noida-db)", "kafka-4.1": "Kafka 4.1", "kafka-4.1x3": "Kafka 4.1, three brokers", "kafka-3.6": "Kafka 3.6", "kafka-3.6x3": "Kafka 3.6, three brokers"}
+TIERS = {"noida-db": "make test (noida-db)", "kafka-4.1": "Kafka 4.1", "kafka-4.1x3": "Kafka 4.1, three brokers", "kafka-3.6": "Kafka 3.6", "kafka-3.6x3": "Kafka 3.6, three brokers", "soak": "make soak"}
 SIGNS = {"passed": "passed", "failed": "**failed**", "skipped": "skipped"}
 INTRODUCTION = """# Tests
 

@@ -174,14 +174,27 @@ def on_given(tally, bootstrap):
         tally.swift(KAFKA_SECONDS, "given", "--filter", ON_ONE, environment={**os.environ, "MILLRACE_FAULTS": "all"})
 
 
+def soaking(tally, minutes, seed):
+    """Faults at random for so long, on noida-db or where MILLRACE_KAFKA or KAFKA_BOOTSTRAP says."""
+    say("building tests")
+    if tally.build():
+        say(f"a soak of {minutes:g} minutes")
+        environment = {**os.environ, "MILLRACE_SOAK_MINUTES": f"{minutes:g}", "MILLRACE_SOAK_SEED": seed}
+        tally.swift(int(minutes * 180) + 900, "soak", "--filter", "row 52: ", environment=environment)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kafka", action="store_true", help="on Apache Kafka: MILLRACE_KAFKA names the script that starts it, else KAFKA_BOOTSTRAP a running one")
     parser.add_argument("--version", default="4.1", choices=["4.1", "3.6"], help="of Apache Kafka")
+    parser.add_argument("--soak", type=float, metavar="MINUTES", help="only the soak, for so long")
+    parser.add_argument("--seed", default="", help="of the soak; else one is drawn")
     options = parser.parse_args()
     tally, started = Tally(), time.monotonic()
     script, bootstrap = os.environ.get("MILLRACE_KAFKA"), os.environ.get("KAFKA_BOOTSTRAP")
-    if not options.kafka:
+    if options.soak:
+        soaking(tally, options.soak, options.seed)
+    elif not options.kafka:
         everything(tally)
     elif script:
         on_kafka(tally, pathlib.Path(script).resolve(), options.version)

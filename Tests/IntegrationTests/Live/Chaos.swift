@@ -67,7 +67,7 @@ final class Chaos {
   private static let progressSeconds = 90.0
   private static let readySeconds = 120.0
   /// How long it is asked to be.
-  static let minutes = Double(ProcessInfo.processInfo.environment["MILLRACE_SOAK_MINUTES"] ?? "") ?? 1
+  static let minutes = Double(ProcessInfo.processInfo.environment["MILLRACE_SOAK_MINUTES"] ?? "") ?? 0
   /// From which another start helps, as the program's own table has it.
   private static let restartable: Set<Int32> = [69, 74, 75]
   private static let points = [
