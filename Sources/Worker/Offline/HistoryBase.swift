@@ -83,10 +83,9 @@ struct HistoryBases {
     let records = try source.open([LogPlace(topic: settings.topics.learning, partition: 0, from: base.next)])[0]
     while let entry = state.ledger.kept.last(where: { $0.version == version }) {
       if let confirmed = entry.agreement.confirmed { return confirmed == entry.ours }
-      if !state.needsAgreement && entry.isConfirmed { return true }
       guard let record = try records.take(before: log.stable) else { return false }
-      let effects = state.fold(
-        record.payload, offset: Offset(record.offset), timestamp: EventTime(milliseconds: record.timestamp))
+      let learnt = LearningLogRecord(record)
+      let effects = state.fold(learnt.bytes, offset: learnt.offset, timestamp: learnt.timestamp)
       // A rollback to what is not held here: too late to confirm this version.
       if case .missing? = effects.first { return false }
     }

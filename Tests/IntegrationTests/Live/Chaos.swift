@@ -68,7 +68,7 @@ final class Chaos {
   private static let readySeconds = 120.0
   /// How long it is asked to be.
   static let minutes = Double(ProcessInfo.processInfo.environment["MILLRACE_SOAK_MINUTES"] ?? "") ?? 0
-  /// From which another start helps, as the program's own table has it.
+  /// From which another start helps. A bug and exhaustion are answered with one too, but are findings here.
   private static let restartable: Set<Int32> = [69, 74, 75]
   private static let points = [
     "after_poll", "after_apply", "after_assign", "during_restore", "before_model_swap", "after_begin", "after_produce",
