@@ -17,11 +17,13 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PYTHON_SECONDS, BUILD_SECONDS, SWIFT_SECONDS, KAFKA_SECONDS = 300, 3600, 1500, 1500
+PYTHON_SECONDS, BUILD_SECONDS, SWIFT_SECONDS, KAFKA_SECONDS = 300, 3600, 1800, 2400
 # What needs a broker: the client's own tests, and the whole worker. On three brokers, the rows that are about them.
 ON_ONE, ON_THREE = "KafkaTests\\.(BrokerTests|LostAnswerTests)|IntegrationTests\\.LiveTests", "row (4|20|22|23|24): "
 # Swift Testing: `✔ Test "name" passed after …`, `✘ Test name() failed after …`, `➜ Test name() skipped…`; suites and the summary are no tests.
 SWIFT_LINE = re.compile(r"^[^\w\s]\s+Test (?!run with|case |.* recorded an issue)(?P<name>.+?)(?: with \d+ test cases)? (?:(?P<end>passed|failed) after [0-9.]+ seconds|skipped(?:\.|:|$))")
+# `✘ Test "name" recorded an issue at File.swift:1:2: Expectation failed: …`; what stands on the lines after it begins with `↳`.
+ISSUE = re.compile(r"^\S\s+Test (?P<name>.+?) recorded an issue(?: with .+?)? at (?P<what>.*)")
 # What says nothing new: starts, suites that passed, builds, and the empty run of the other test library.
 NOISE = re.compile(r"^(◇|↳ (Testing Library|Target Platform)|✔ (Suite|Test case)|\S?\s*$|\[\d+/\d+\]|Build|Test Suite '(All tests|debug\.xctest|Selected tests)'|\s+Executed 0 tests| to \".*\" (started|passed)|.* to \".*\" started\.$)")
 
@@ -77,6 +79,8 @@ class Tally:
     def __init__(self):
         self.passed = self.failed = 0
         self.skipped, self.broken = [], []
+        # Each failed test with the first of what it said: told once more at the end, where the last lines are all that is kept.
+        self.failures, self.issues = [], {}
         self.results = {}
         self.last = 0.0
 
@@ -90,6 +94,10 @@ class Tally:
 
     def line(self, line):
         """One line of `swift test`; what says something new is printed."""
+        if found := ISSUE.match(line):
+            said = self.issues.setdefault(found["name"].strip('"`').removesuffix("()"), [])
+            if len(said) < 3:
+                said.append(found["what"][:1_500])
         if found := SWIFT_LINE.match(line):
             name = found["name"].strip('"`').removesuffix("()")
             self.results[name] = found["end"] or "skipped"
@@ -101,6 +109,7 @@ class Tally:
                 return
             if found["end"] == "failed":
                 self.failed += 1
+                self.failures.append((name, self.issues.pop(name, [])))
             else:
                 self.skipped.append(line)
         if not NOISE.match(line):
@@ -133,6 +142,8 @@ class Tally:
     def close(self, started):
         for line in self.skipped:
             print(f"skipped: {line.strip()}")
+        for name, said in self.failures:
+            print(f"failed: {name}", *(f"    {text}" for text in said), sep="\n")
         for line in self.broken:
             print(f"error: {line}")
         self.failed += len(self.broken)
