@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// What only a real broker keeps: transactions, fencing, offsets within them. Skipped where none is installed.
-@Suite(.serialized, .enabled(if: LocalBroker.isAvailable, "noida-db is not installed"), .timeLimit(.minutes(3)))
+@Suite(.serialized, .enabled(if: LocalBroker.isAvailable, "noida-db is not installed"), .timeLimit(.minutes(6)))
 struct BrokerTests {
   let broker: LocalBroker
   let settings: ClientSettings

@@ -6,7 +6,7 @@ import Testing
 
 /// A connection that breaks while a request of a transaction is under way: the library repairs it in silence, and the
 /// producer must know all the same that the first request may still arrive.
-@Suite(.serialized, .enabled(if: LocalBroker.isAvailable, "needs a broker"), .timeLimit(.minutes(2)))
+@Suite(.serialized, .enabled(if: LocalBroker.isAvailable, "needs a broker"), .timeLimit(.minutes(6)))
 struct LostAnswerTests {
   @Test(arguments: [
     KafkaProxy.Kind.addPartitions, .addOffsets, .transactionalOffsets, .endTransaction,

@@ -194,7 +194,7 @@ final class Scene {
 
   /// A coordinator or leader that is away, or just moves, is asked again.
   private func asking<T>(_ question: () throws -> T) throws -> T {
-    let deadline = ContinuousClock.now + .seconds(60)
+    let deadline = ContinuousClock.now + .seconds(180)
     while true {
       do { return try question() } catch let error as KafkaError where error.action == .retrySameCall {
         guard ContinuousClock.now < deadline else { throw error }
@@ -267,7 +267,7 @@ final class Scene {
       var records: [StoredRecord] = []
       try reader.start(partition: partition, at: .offset(marks.low))
       defer { reader.stop(partition: partition) }
-      try reader.read(partition: partition, through: marks.high, timeoutMilliseconds: 30_000) { record in
+      try reader.read(partition: partition, through: marks.high, timeoutMilliseconds: 120_000) { record in
         guard record.partition == partition, record.offset < marks.high else { return }
         records.append(StoredRecord(record))
       }
