@@ -3,10 +3,20 @@ import Glibc
 
 /// One member of a consumer group, as its coordinator knows it.
 public struct GroupMember: Hashable, Sendable {
+  /// Given by the coordinator; another one at each joining.
+  public var id: String
   public var clientID: String
   public var instanceID: String?
   public var host: String
   public var partitions: [TopicPartition]
+
+  public init(id: String, clientID: String, instanceID: String?, host: String, partitions: [TopicPartition]) {
+    self.id = id
+    self.clientID = clientID
+    self.instanceID = instanceID
+    self.host = host
+    self.partitions = partitions
+  }
 }
 
 extension Admin {
@@ -84,6 +94,7 @@ extension Admin {
       unsafe partitions = PartitionList.topicPartitions(rd_kafka_MemberAssignment_partitions(assignment))
     }
     return unsafe GroupMember(
+      id: text(rd_kafka_MemberDescription_consumer_id(member)) ?? "",
       clientID: text(rd_kafka_MemberDescription_client_id(member)) ?? "",
       instanceID: text(rd_kafka_MemberDescription_group_instance_id(member)),
       host: text(rd_kafka_MemberDescription_host(member)) ?? "", partitions: partitions)

@@ -20,11 +20,15 @@ struct KafkaCluster: Cluster {
 
   func topics() throws(KafkaError) -> [TopicDescription] { try Admin(clientSettings("check")).topics() }
 
+  func members() throws(KafkaError) -> [GroupMember] {
+    try Admin(clientSettings("check")).members(ofGroup: settings.name, timeoutMilliseconds: 5_000)
+  }
+
   func makeConsumer(lane: Int) throws(KafkaError) -> any GroupConsumer {
     try Consumer(
       clientSettings("\(lane)"),
       GroupSettings(
-        groupID: settings.name, instanceID: "\(settings.worker.instance)-\(lane)",
+        groupID: settings.name, instanceID: settings.worker.memberName(lane: lane),
         sessionMilliseconds: Int(settings.worker.sessionTimeoutMilliseconds),
         heartbeatMilliseconds: Int(settings.worker.heartbeatMilliseconds)))
   }

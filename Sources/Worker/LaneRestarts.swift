@@ -2,12 +2,17 @@ import Kafka
 
 /// Which ends of a lane's session are followed by another one, and after which pause. Pure; one for each lane.
 ///
-/// A broker that is away is waited for: the client's time-outs end a session, never the worker. A static member
-/// may be told that it was fenced by itself, when a broker restarts between its joining and the answer: it joins
-/// again once. A second fencing soon after means that another process bears the same name, and one has to go.
+/// A broker that is away is waited for: the client's time-outs end a session, never the worker. So is one that
+/// answers wrongly, for some sessions: what was not committed is dropped and made again from the logs.
+///
+/// A fencing may be an accident: a transaction that its broker gave up, a static member whose coordinator went away
+/// between its joining and the answer. It joins again at once. After a second fencing soon after, the group is asked
+/// first whether another process bears the same name (`NamesakeWatch`): then one has to go.
 struct LaneRestarts {
   enum Decision: Equatable {
     case again(reason: String, pauseMilliseconds: UInt32)
+    /// As `again` where nobody else bears the member's name, else as `fail`.
+    case againIfAlone(reason: String, WorkerFailure)
     case fail(WorkerFailure)
   }
 
@@ -15,25 +20,36 @@ struct LaneRestarts {
   static let pauseMax: UInt32 = 5_000
   /// A session this long counts as a success: the pauses begin anew.
   static let calmNanoseconds: UInt64 = 30_000_000_000
-  /// Two fencings within this time are not an accident.
+  /// Two fencings within this time are looked into.
   static let fencingNanoseconds: UInt64 = 60_000_000_000
+  /// Sessions in a row that a producer's errors may end before a calm one: then a supervisor shall know.
+  static let lossesMax = 10
 
   private var pause = Self.pauseFirst
+  private var losses = 0
   private var lastFencing: UInt64?
 
   /// `began` and `now`: the session's first and last moment, monotonic nanoseconds.
   mutating func decide(after failure: WorkerFailure, began: UInt64, now: UInt64) -> Decision {
-    if now - began >= Self.calmNanoseconds { pause = Self.pauseFirst }
+    if now - began >= Self.calmNanoseconds { (pause, losses) = (Self.pauseFirst, 0) }
     switch failure {
     case .superseded(let why), .unreachable(let why): return again(why)
-    case .kafka(let error) where error.isInstanceFenced:
+    case .kafka(let error) where error.isFenced || error.isInstanceFenced:
       defer { lastFencing = now }
-      if let lastFencing, now - lastFencing < Self.fencingNanoseconds { return .fail(failure) }
+      if let lastFencing, now - lastFencing < Self.fencingNanoseconds {
+        return .againIfAlone(reason: "\(error)", failure)
+      }
       return again("\(error)")
-    case .kafka(let error) where error.action == .retrySameCall || error.action == .rejoinGroup:
-      return again("\(error)")
-    case .kafka, .unrecoverable, .misconfigured, .beyondTolerance, .denied, .storage,
-      .topicRecreated, .topicsChanged: return .fail(failure)
+    case .kafka(let error):
+      switch error.action {
+      case .retrySameCall, .rejoinGroup: return again("\(error)")
+      case .abortAndResend, .recreateProducer:
+        losses += 1
+        return losses > Self.lossesMax ? .fail(failure) : again("\(error)")
+      case .quarantineRecord, .offsetOutOfRange, .misconfigured, .denied, .fatal: return .fail(failure)
+      }
+    case .unrecoverable, .misconfigured, .beyondTolerance, .denied, .storage, .topicRecreated, .topicsChanged:
+      return .fail(failure)
     }
   }
 

@@ -230,15 +230,48 @@ public final class Worker: Sendable {
       /// Pauses before the next session, or ends the worker.
       func again(_ failure: WorkerFailure) {
         switch restarts.decide(after: failure, began: began, now: context.now()) {
-        case .again(let reason, let pause):
-          context.log.warning(
-            "rejoin", "dropping what is uncommitted and joining again",
-            LogFields(["reason": reason, "lane": "\(progress.index)"]))
+        case .again(let reason, let pause): beginAnew(progress, reason, pauseMilliseconds: pause)
+        case .againIfAlone(let reason, let why):
           progress.update { $0.phase = .starting }
-          context.runtime.pause(milliseconds: pause)
+          guard isAlone(progress) else { return fail(why) }
+          beginAnew(progress, reason, pauseMilliseconds: 0)
         case .fail(let why): fail(why)
         }
       }
     }
   }
+  private func beginAnew(_ progress: LaneProgress, _ reason: String, pauseMilliseconds: UInt32) {
+    context.log.warning(
+      "rejoin", "dropping what is uncommitted and joining again",
+      LogFields(["reason": reason, "lane": "\(progress.index)"]))
+    progress.update { $0.phase = .starting }
+    context.runtime.pause(milliseconds: pauseMilliseconds)
+  }
+
+  /// Looks at the group until it is sure whether another process bears the lane's name; true also where the worker is
+  /// told to stop meanwhile.
+  private func isAlone(_ progress: LaneProgress) -> Bool {
+    let name = context.settings.worker.memberName(lane: progress.index)
+    context.log.warning(
+      "fenced-again", "fenced twice within a minute; looking whether another process bears the name",
+      LogFields(["member": name]))
+    var watch = NamesakeWatch(sessionMilliseconds: context.settings.worker.sessionTimeoutMilliseconds)
+    while !context.isStopping {
+      do throws(KafkaError) {
+        let id = try context.members().first { $0.instanceID == name }?.id
+        switch watch.observe(id, now: context.now()) {
+        case .lookAgain: break
+        case .alone: return true
+        case .another: return false
+        }
+      } catch {
+        // Whoever may not ask is as careful as if there was another.
+        guard error.action == .retrySameCall else { return false }
+        watch.missed()
+      }
+      context.runtime.pause(milliseconds: Self.namesakeLookMilliseconds)
+    }
+    return true
+  }
+  private static let namesakeLookMilliseconds: UInt32 = 500
 }

@@ -112,6 +112,8 @@ final class WorkerContext: Sendable {
 
   func topics() throws(KafkaError) -> [TopicDescription] { try cluster.topics() }
 
+  func members() throws(KafkaError) -> [GroupMember] { try cluster.members() }
+
   /// True bounds of a log: asked by a read_uncommitted client, since another is told the last stable offset.
   func journalEnd(_ partition: TopicPartition) throws(KafkaError) -> Watermarks {
     try makeReader(partition.topic, isolation: .readUncommitted).watermarks(partition)

@@ -115,6 +115,19 @@ final class GroupCoordinator {
   /// Lets everybody join again, as when a member with another subscription comes.
   func forceRebalance() { if state == .stable { prepare() } }
 
+  /// A coordinator takes over that has not heard of the last joining of anybody whose instance's name begins so: it
+  /// knows him by another id, whose session begins now.
+  func forgetJoining(of prefix: String) {
+    for member in members where member.instance.hasPrefix(prefix) {
+      joinCount += 1
+      member.joining?(.failure(.fencedInstance))
+      member.joining = nil
+      member.id = "\(member.instance)-\(joinCount)"
+      member.lastHeard = now
+    }
+    completeIfAllJoined()
+  }
+
   private func fault(id: String, instance: String, generation asked: Int) -> Refusal? {
     guard member(id) != nil else {
       return members.contains { $0.instance == instance } ? .fencedInstance : .unknownMember

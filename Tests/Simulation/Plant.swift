@@ -74,6 +74,7 @@ private final class MisbehavingCluster: Cluster, @unchecked Sendable {
 
   func clusterID() throws(KafkaError) -> String { try inner.clusterID() }
   func topics() throws(KafkaError) -> [TopicDescription] { try inner.topics() }
+  func members() throws(KafkaError) -> [GroupMember] { try inner.members() }
   func makeWriter() throws(KafkaError) -> any PlainWriter { try inner.makeWriter() }
 
   func makeConsumer(lane: Int) throws(KafkaError) -> any GroupConsumer {

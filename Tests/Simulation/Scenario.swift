@@ -52,6 +52,8 @@ struct Scenario {
       case twin(UInt64)
       /// Brokers lose so many of the last records of a partition, which is drawn.
       case dataLoss(Int64, UInt64)
+      /// The group's coordinator knows the members of one process by ids of before.
+      case joiningForgotten
       /// Everybody is killed, and the group's offsets are forgotten before anybody is back.
       case offsetsForgotten
     }
@@ -118,6 +120,7 @@ struct Scenario {
     case 28..<30: kind = .twin(upTo(6 * Self.second))
     case 30: kind = .offsetsForgotten
     case 31..<34: kind = .stallThread(upTo(5 * Self.second))
+    case 36: kind = .joiningForgotten
     default: kind = .desynchronise
     }
     return Fault(at: upTo(feedNanoseconds), kind: kind, instance: Int(upTo(UInt64(instances.count))))

@@ -24,10 +24,19 @@ final class SimulatedCluster: Cluster, @unchecked Sendable {
     }
   }
 
+  func members() throws(KafkaError) -> [GroupMember] {
+    try side.persist(.admin, "members", milliseconds: 5_000) { [side] in
+      .success(
+        side.broker.group.members.map {
+          GroupMember(id: $0.id, clientID: "", instanceID: $0.instance, host: "", partitions: $0.assignment)
+        })
+    }
+  }
+
   func makeConsumer(lane: Int) throws(KafkaError) -> any GroupConsumer {
     try side.checkAlive(.create)
     return SimulatedConsumer(
-      side, instance: "\(settings.worker.instance)-\(lane)",
+      side, instance: settings.worker.memberName(lane: lane),
       timing: .init(
         sessionNanoseconds: UInt64(settings.worker.sessionTimeoutMilliseconds) * 1_000_000,
         heartbeatNanoseconds: UInt64(settings.worker.heartbeatMilliseconds) * 1_000_000))

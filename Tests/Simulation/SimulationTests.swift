@@ -65,7 +65,24 @@ import Testing
       faults.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))
   }
 
-  @Test func `acknowledged records that brokers lose were read by nobody, or the loss is told`() {
+  @Test func `a coordinator that forgets who joined, again and again, costs a session, and no worker gives way to nobody`() {
+    let results = SeedResult.of(0..<60) { seed in
+      var scenario = Scenario.drawn(seed)
+      scenario.faults.removeAll { if case .twin = $0.kind { true } else { false } }
+      // Both quickly one after the other, and when a session has gone by.
+      let pause = (1 + seed % 5) * Scenario.second
+      for turn in 1...5 {
+        scenario.faults.append(
+          Scenario.Fault(at: min(pause * UInt64(turn), scenario.feedNanoseconds - 1), kind: .joiningForgotten, instance: 0))
+      }
+      return scenario
+    }
+    expectClean(results)
+    // Some were fenced twice within a minute, and looked.
+    #expect(results.reduce(0) { $0 + ($1.counts.byCode["fenced-again"] ?? 0) } > 20)
+  }
+
+  @Test func `acknowledged records were read by nobody, or the loss is told`() {
     let results = SeedResult.of(0..<(Self.number("LOSSES") ?? 100)) { Self.losing($0) }
     expectClean(results)
     let lost = results.filter { $0.counts.lostRecords > 0 }

@@ -114,6 +114,7 @@ extension World {
       twins.append(twin)
       start(twin)
       scheduler.after(time) { [self] in kill(twin, machine: false) }
+    case .joiningForgotten: broker.group.forgetJoining(of: "\(slot.name)-")
     case .offsetsForgotten:
       for slot in slots { kill(slot, machine: false, after: 5 * Scenario.second) }
       scheduler.after(9 * Scenario.second / 2) { [self] in

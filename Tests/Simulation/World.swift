@@ -370,6 +370,8 @@ final class World: @unchecked Sendable {
     scheduler.note("\(slot.name) ended: \(exit)")
     if case .failed(let why) = exit {
       switch why.exitCode {
+      // Whoever gives way to another of his name must have one.
+      case 75 where twins.isEmpty: find("worker \(slot.name) gave way to nobody: \(why)")
       case 69, 74, 75: break
       case 65 where counts.lostRecords > 0: counts.isLossTold = true
       default: find("worker \(slot.name) gave up: \(why) exit=\(why.exitCode)")

@@ -33,22 +33,49 @@ struct LaneRestartsTests {
     #expect(decision == .again(reason: "lost", pauseMilliseconds: LaneRestarts.pauseFirst))
   }
 
-  @Test func `one fencing of the member is survived, a second one soon after is another's`() {
+  @Test(arguments: [
+    (KafkaCode.fencedInstance, KafkaCall.consume), (KafkaCode.fenced, .commit),
+  ]) func `one fencing is survived, after a second one soon after the group is asked`(code: Int32, call: KafkaCall) {
     var restarts = LaneRestarts()
-    let fenced = kafka(KafkaCode.fencedInstance, .consume, .fatal)
-    func survives(at time: UInt64) -> Bool {
-      if case .again = restarts.decide(after: fenced, began: time, now: time) { true } else { false }
+    let fenced = kafka(code, call, .fatal)
+    func isAsked(at time: UInt64) -> Bool {
+      switch restarts.decide(after: fenced, began: time, now: time) {
+      case .again: return false
+      case .againIfAlone(_, let failure):
+        #expect(failure == fenced)
+        return true
+      case .fail:
+        Issue.record("the worker was ended")
+        return false
+      }
     }
-    #expect(survives(at: 5 * Self.second))
-    #expect(!survives(at: 20 * Self.second))
-    #expect(survives(at: 200 * Self.second))
+    #expect(!isAsked(at: 5 * Self.second))
+    #expect(isAsked(at: 20 * Self.second))
+    #expect(isAsked(at: 79 * Self.second))
+    #expect(!isAsked(at: 200 * Self.second))
     #expect(fenced.exitCode == 75)
+  }
+
+  @Test func `sessions that a producer's errors end are followed by others, but not for ever`() {
+    for (code, flags) in [(KafkaCode.state, KafkaErrorFlags.requiresAbort), (KafkaCode.state, .fatal)] {
+      var restarts = LaneRestarts()
+      let failure = kafka(code, .commit, flags)
+      func goesOn(_ began: UInt64, _ now: UInt64) -> Bool {
+        if case .again = restarts.decide(after: failure, began: began, now: now) { true } else { false }
+      }
+      for round in 0..<UInt64(LaneRestarts.lossesMax) { #expect(goesOn(round * Self.second, round * Self.second)) }
+      // One that went well meanwhile begins the count anew.
+      #expect(goesOn(100 * Self.second, 140 * Self.second))
+      for _ in 1..<LaneRestarts.lossesMax { #expect(goesOn(150 * Self.second, 151 * Self.second)) }
+      #expect(!goesOn(160 * Self.second, 161 * Self.second))
+    }
   }
 
   @Test func `what starting again would not help ends the worker`() {
     for failure in [
       .unrecoverable("x"), .misconfigured("x"), .beyondTolerance("x"), .storage("x"),
-      kafka(KafkaCode.unknownTopicOrPartition, .query), kafka(KafkaCode.fenced, .commit, .fatal),
+      kafka(KafkaCode.unknownTopicOrPartition, .query), kafka(KafkaCode.state, .consume, .fatal),
+      kafka(KafkaCode.messageTooLarge, .commit, .requiresAbort),
     ] as [WorkerFailure] {
       var restarts = LaneRestarts()
       #expect(restarts.decide(after: failure, began: 0, now: 1) == .fail(failure))
