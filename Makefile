@@ -16,8 +16,8 @@ help:
 	  'make demo    the flagship, live: real flights, a poisoning, a rollback; about three minutes after the build' \
 	  '             KAFKA_BOOTSTRAP=host:port make demo does the same on your Kafka' \
 	  'make test    all tests, on noida-db where a broker is needed' \
-  'make test-kafka  what needs a broker, on Apache Kafka: MILLRACE_KAFKA=<script that starts it>, or KAFKA_BOOTSTRAP=host:port;' \
-  '             KAFKA_VERSION=3.6 another version' \
+	  'make test-kafka  what needs a broker, on Apache Kafka: MILLRACE_KAFKA=<script that starts it>, or KAFKA_BOOTSTRAP=host:port;' \
+	  '             KAFKA_VERSION=3.6 another version' \
 	  'make simulate SEEDS=5000   whole workers in simulated worlds; FROM=n begins elsewhere, SEED=n plays one and tells all' \
 	  'make soak MINUTES=20   three workers under faults at random and a constant load; SEED=n the same faults again' \
 	  'make build   the release binary, $(MILLRACE)' \
