@@ -39,6 +39,8 @@ let package = Package(
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(
       name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+    // The C library's allocator, which the module of the C library leaves out.
+    .systemLibrary(name: "CMalloc"),
     .target(
       name: "CSimdJSON", cxxSettings: [.unsafeFlags(["-std=c++17", "-O2", "-ffp-contract=off"])],
       linkerSettings: [.linkedLibrary("simdjson"), .linkedLibrary("stdc++")]),
@@ -53,7 +55,7 @@ let package = Package(
     module("Pipeline", ["Records", "Features", "Models", "Learning", "Engine", "CYAML"]),
     module("Kafka", ["CRdKafka", "Records"]),
     module("Storage", ["Records", "Checkpoints"]),
-    module("Worker", ["Engine", "Pipeline", "Kafka", "Storage"]),
+    module("Worker", ["Engine", "Pipeline", "Kafka", "Storage", "CMalloc"]),
     module("Console", ["Records", "CMicroHTTPD"]),
     .executableTarget(
       name: "millrace", dependencies: ["Pipeline", "Kafka", "Worker", "Console"], swiftSettings: strict),

@@ -51,6 +51,7 @@ final class LogWatch {
         readers = nil
         context.log.debug("watch", "the logs could not be looked at", LogFields(["error": "\(error)"]))
       }
+      context.runtime.giveBackMemory()
       next = context.now() + Self.intervalNanoseconds
     }
     writer.send()

@@ -8,6 +8,8 @@ protocol Runtime: Sendable {
   func pause(milliseconds: UInt32)
   func startThread(_ name: String, _ body: sending @escaping () -> Void) throws(ThreadFailure) -> any RunningThread
   func makeMonitor() -> any Monitor
+  /// Gives memory that nobody uses back to the system, where it is much.
+  func giveBackMemory()
 }
 
 /// A thread that was started. Its owner joins it exactly once, from another thread.

@@ -100,6 +100,7 @@ final class SimulatedRuntime: Runtime, @unchecked Sendable {
   }
 
   func makeMonitor() -> any Monitor { SimulatedMonitor(scheduler) }
+  func giveBackMemory() {}
 }
 
 final class SimulatedThread: RunningThread, @unchecked Sendable {
