@@ -5,15 +5,39 @@ import TestSupport
 import Testing
 
 /// The records of a scene on their way, a few at a time, and the end of every run: all of it consumed and judged.
+///
+/// Where something is waited for that only records bring about, more of them come than were asked for: how many a worker
+/// needs for so many transactions is up to the machine.
 final class Feed {
   let scene: Scene
-  private var pieces: ArraySlice<ArraySlice<PlayedRecord>>
+  private var pieces: ArraySlice<ArraySlice<PlayedRecord>> = []
   private var next = ContinuousClock.now
+  private let seed: UInt64
+  private let faultShare: Double
+  private let piece: Int
+  private var streams: UInt64 = 0
+  /// Of event time, where the next stream begins.
+  private var firstSecond: Int64 = 0
+
+  private static let moreRequests = 300
+  /// Of event time: the labels of one stream are through before the next one begins.
+  private static let pauseSeconds: Int64 = 400
 
   init(_ scene: Scene, seed: UInt64 = 11, requests: Int, faultShare: Double = 0.03, piece: Int = 10) {
     self.scene = scene
-    pieces = Stream(seed: seed, requests: requests, partitions: TestPipeline.partitions, faultShare: faultShare)
-      .records.pieces(of: piece)[...]
+    self.seed = seed
+    self.faultShare = faultShare
+    self.piece = piece
+    extend(requests: requests)
+  }
+
+  private func extend(requests: Int) {
+    let stream = Stream(
+      seed: seed &+ streams &* 1_000_003, requests: requests, partitions: TestPipeline.partitions,
+      faultShare: faultShare, firstSecond: firstSecond)
+    pieces = stream.records.pieces(of: piece)[...]
+    streams += 1
+    firstSecond += 2 * Int64(requests) + Self.pauseSeconds
   }
 
   var isEmpty: Bool { pieces.isEmpty }
@@ -24,13 +48,14 @@ final class Feed {
     pieces = pieces.dropFirst(count)
   }
 
-  /// Sends pieces at a pace until the condition holds; with none left it waits on.
+  /// Sends pieces at a pace until the condition holds; with none left more are made.
   func flow(
     _ what: @autoclosure () -> String, seconds: Double = 60, every pace: Duration = .milliseconds(30),
     until condition: () throws -> Bool
   ) throws {
-    try wait(seconds: seconds, "\(what()), pieces left: \(left)") {
+    try wait(seconds: seconds, "\(what()), pieces left: \(left) of stream \(streams)") {
       if ContinuousClock.now >= next {
+        if isEmpty { extend(requests: Self.moreRequests) }
         try send(1)
         next = .now + pace
       }
@@ -56,11 +81,9 @@ final class Feed {
     let goal = try scene.committedCount() + count
     try flow("\(count) more records to be committed", seconds: seconds) {
       try scene.checkRunning()
-      return try scene.committedCount() >= goal || (isEmpty && isConsumed)
+      return try scene.committedCount() >= goal
     }
   }
-
-  private var isConsumed: Bool { (try? scene.drain(seconds: 0)) != nil }
 
   /// Sends the rest, lets everyone end in good order, and has the checker look at what they left.
   func finish(

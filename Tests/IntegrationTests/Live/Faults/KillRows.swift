@@ -31,7 +31,8 @@ extension LiveTests.Faults {
     }
 
     @Test func `row 6: killed after a commit and before its checkpoint, the labels held back`() throws {
-      let scene = try Scene("after-commit")
+      // Small units: however many records a fetch brings, there is a second commit.
+      let scene = try Scene("after-commit", settings: ["delivery.transaction.records=40"])
       let stream = Stream(seed: 6, requests: 450, partitions: TestPipeline.partitions, faultShare: 0.03).records
       for third in stream.pieces(of: stream.count / 3) {
         // Events go ahead, so that the waiting rows of several units are there when the worker dies.
