@@ -56,7 +56,8 @@ public protocol OpenTopic: AnyObject, Sendable {
   var partitionCount: Int32 { get }
 }
 
-/// Writes units whole or not at all. `TransactionalProducer` is the real one.
+/// Writes units whole or not at all. `TransactionalProducer` is the real one. A transaction that failed is ended by
+/// another writer under the same id.
 public protocol TransactionalWriter: AnyObject, Sendable {
   var transactionalID: String { get }
   /// A delayed end of an earlier transaction may still arrive: make a new writer before the next `begin`.
@@ -72,7 +73,6 @@ public protocol TransactionalWriter: AnyObject, Sendable {
   ) throws(KafkaError)
   func sendOffsets(_ offsets: [PartitionOffset], _ group: any GroupIdentity, timeoutMilliseconds: Int32) throws(KafkaError)
   func commit(timeoutMilliseconds: Int32) throws(KafkaError)
-  func abort(timeoutMilliseconds: Int32) throws(KafkaError)
   /// The newest tracked record of this partition number since `begin`; nil where none was delivered.
   func trackedOffset(partition: Int32) -> Int64?
   /// Failed deliveries since the last `begin`, and the first of them.
@@ -143,7 +143,6 @@ extension TransactionalWriter {
   public func open(_ topic: String) throws(KafkaError) -> any OpenTopic { try open(topic, timeoutMilliseconds: 10_000) }
   /// Waits until the outcome is known, as the library insists on.
   public func commit() throws(KafkaError) { try commit(timeoutMilliseconds: -1) }
-  public func abort() throws(KafkaError) { try abort(timeoutMilliseconds: -1) }
   public func sendOffsets(_ offsets: [PartitionOffset], _ group: any GroupIdentity) throws(KafkaError) {
     try sendOffsets(offsets, group, timeoutMilliseconds: 30_000)
   }

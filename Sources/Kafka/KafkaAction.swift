@@ -4,7 +4,7 @@ import CRdKafka
 public enum KafkaAction: String, Hashable, Sendable, CaseIterable {
   /// Call the same function again with the same arguments: it resumes. After a commit was started, never abort.
   case retrySameCall
-  /// Abort, begin, send the same bytes and the same offsets again, commit.
+  /// End the transaction, begin another, send the same bytes and the same offsets again, commit.
   case abortAndResend
   /// Destroy the producer, make a new one with the same id, initialise it, then ask the group what was committed.
   case recreateProducer

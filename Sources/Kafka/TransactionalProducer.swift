@@ -110,8 +110,9 @@ import Synchronization
     }
   }
 
-  /// Drops what was queued and aborts.
-  public func abort(timeoutMilliseconds: Int32) throws(KafkaError) {
+  /// Drops what was queued and aborts. Not after a request that was not answered: the library ends the process where the
+  /// answer, or its absence, comes later. Another producer under the same id ends the transaction as well.
+  public func abort(timeoutMilliseconds: Int32 = -1) throws(KafkaError) {
     try end(.abort) { () throws(KafkaError) in
       try unsafe check(rd_kafka_abort_transaction(handle.pointer, timeoutMilliseconds), .abort)
     }

@@ -9,10 +9,11 @@ import Synchronization
 /// Publishes a lane's sealed units, one transaction each, on a thread of its own, while the lane computes
 /// the next.
 ///
-/// Protocol: a unit's bytes are encoded once. An abortable error aborts and sends the same bytes again; a
-/// commit that timed out is called again, never aborted; after a fatal error or a commit in doubt the
-/// producer is made anew (its epoch fences whatever is still under way) and the committed offsets say
-/// whether the transaction counted.
+/// Protocol: a unit's bytes are encoded once. A commit that timed out is called again, never aborted. After any other
+/// error, and after a commit in doubt, the producer is made anew: that ends the transaction at the brokers and fences
+/// whatever is still under way. The committed offsets say whether it counted; if not, the same bytes are sent again.
+/// Why never by the library's abort: an answer to a request of before may come after it, and then the library ends the
+/// process (an assertion in `rd_kafka_txn_handle_AddPartitionsToTxn`: seen on 2.0.2, and as it was in 2.16).
 ///
 /// Threads: `run` on the commit thread; `end` after that thread was joined; `isIdle` anywhere.
 /// Invariant: `producer` and `topics` are touched by the commit thread alone once `run` began.
@@ -153,17 +154,13 @@ final class LaneCommitter: @unchecked Sendable {
     guard attempts < Self.attemptsMax else { return .failed(.kafka(error)) }
     do throws(KafkaError) {
       switch error.action {
-      case .abortAndResend:
-        try retrying { () throws(KafkaError) in try producer.abort(timeoutMilliseconds: Self.callMilliseconds) }
-        // Why a new one after every abort: see `ProducerIncarnations`.
-        try recreate()
-        return nil
-      case .rejoinGroup:
-        try retrying { () throws(KafkaError) in try producer.abort(timeoutMilliseconds: Self.callMilliseconds) }
-        return .rejoin("\(error)")
-      case .recreateProducer, .retrySameCall:
+      case .abortAndResend, .recreateProducer, .retrySameCall:
         try recreate()
         return try probe(sealed)
+      case .rejoinGroup:
+        // Ends the transaction, which others wait for; where that fails the next session does.
+        do throws(KafkaError) { try recreate() } catch {}
+        return .rejoin("\(error)")
       case .quarantineRecord:
         // Every output is capped below a topic's usual limit, so that the topic must have been given a lower one.
         return .failed(

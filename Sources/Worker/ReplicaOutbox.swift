@@ -230,13 +230,8 @@ final class ReplicaOutbox {
       try commit()
     } catch let met {
       let error = producer.cause(of: met)
-      switch error.action {
-      case .abortAndResend, .quarantineRecord, .rejoinGroup:
-        try producer.abort()
-        try recreate()
-      case .denied, .misconfigured: break
-      default: try recreate()
-      }
+      // Ends the transaction as well: see `LaneCommitter` for why not by an abort.
+      if error.action != .denied, error.action != .misconfigured { try recreate() }
       throw error
     }
   }

@@ -4,7 +4,7 @@ import Records
 @testable import Worker
 
 /// Answers what the group takes back by itself, so that its lane does not hear of it; or reads again what was read; or
-/// changes what is replayed.
+/// changes what is replayed; or knows nothing of what was just committed.
 final class MisbehavingConsumer: GroupConsumer, @unchecked Sendable {
   private let inner: any GroupConsumer
   private let bug: PlantedBug
@@ -36,10 +36,13 @@ final class MisbehavingConsumer: GroupConsumer, @unchecked Sendable {
   func unassign() throws(KafkaError) { try inner.unassign() }
   func wait(milliseconds: Int32) -> Bool { inner.wait(milliseconds: milliseconds) }
   func wake() { inner.wake() }
-  var isAssignmentLost: Bool { false }
+  var isAssignmentLost: Bool { bug == .revocationsNotHeard ? false : inner.isAssignmentLost }
   func groupIdentity() throws(KafkaError) -> any GroupIdentity { try inner.groupIdentity() }
   func committed(_ partitions: [TopicPartition], timeoutMilliseconds: Int32) throws(KafkaError) -> [CommittedOffset] {
-    try inner.committed(partitions, timeoutMilliseconds: timeoutMilliseconds)
+    let told = try inner.committed(partitions, timeoutMilliseconds: timeoutMilliseconds)
+    // Only those who ask what became of a unit wait for so long.
+    guard bug == .sentAgainAfterACommitThatTimedOut, timeoutMilliseconds >= 30_000 else { return told }
+    return told.map { CommittedOffset(partition: $0.partition, offset: nil, metadata: "") }
   }
   func watermarks(_ partition: TopicPartition, timeoutMilliseconds: Int32) throws(KafkaError) -> Watermarks {
     try inner.watermarks(partition, timeoutMilliseconds: timeoutMilliseconds)

@@ -20,8 +20,7 @@ final class MisbehavingWriter: TransactionalWriter, @unchecked Sendable {
   private var offsets: [PartitionOffset] = []
   private var identity: SimulatedIdentity?
   private var isCommitting = false
-  private var isAbortPretended = false
-  /// Of all writers of one client side: the worker makes a new one after an abort.
+  /// Of all writers of one client side: the worker makes a new one after each that failed.
   private var hasAborted: Bool {
     get { side.process.hasAborted }
     set { side.process.hasAborted = newValue }
@@ -109,7 +108,6 @@ final class MisbehavingWriter: TransactionalWriter, @unchecked Sendable {
     case .sentAgainAfterACommitThatTimedOut:
       do throws(KafkaError) { try inner.commit(timeoutMilliseconds: timeoutMilliseconds) } catch {
         guard error.isRetriable else { throw error }
-        isAbortPretended = true
         throw KafkaError(code: error.code, call: .commit, flags: .requiresAbort)
       }
     case .offsetsCommittedOutsideOfTheTransaction:
@@ -125,15 +123,13 @@ final class MisbehavingWriter: TransactionalWriter, @unchecked Sendable {
     hasAborted = false
   }
 
-  func abort(timeoutMilliseconds: Int32) throws(KafkaError) {
-    hasAborted = true
-    if isAbortPretended { return }
-    try inner.abort(timeoutMilliseconds: timeoutMilliseconds)
-  }
   func trackedOffset(partition: Int32) -> Int64? { inner.trackedOffset(partition: partition) }
   func takeFailures() -> (count: Int, first: KafkaError?) { inner.takeFailures() }
   func poll(milliseconds: Int32) { inner.poll(milliseconds: milliseconds) }
-  func purge() { inner.purge() }
+  func purge() {
+    hasAborted = true
+    inner.purge()
+  }
 }
 
 extension [UInt8]? {

@@ -81,7 +81,8 @@ private final class MisbehavingCluster: Cluster, @unchecked Sendable {
     let made = try inner.makeConsumer(lane: lane)
     if bug == .pendingOffsetsNotWaitedFor { (made as? SimulatedConsumer)?.waitsForPending = false }
     switch bug {
-    case .revocationsNotHeard, .recordsTakenAgainAfterARebalance, .windowUpdateSkippedInAReplay:
+    case .revocationsNotHeard, .recordsTakenAgainAfterARebalance, .windowUpdateSkippedInAReplay,
+      .sentAgainAfterACommitThatTimedOut:
       return MisbehavingConsumer(made, bug, inner.side)
     default: return made
     }

@@ -300,7 +300,7 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
     try end(.commit, deadline)
   }
 
-  func abort(timeoutMilliseconds: Int32) throws(KafkaError) {
+  func abort(timeoutMilliseconds: Int32 = -1) throws(KafkaError) {
     try side.checkAlive(.abort)
     let deadline = timeoutMilliseconds < 0 ? UInt64.max : side.scheduler.now + UInt64(timeoutMilliseconds) * 1_000_000
     switch state {

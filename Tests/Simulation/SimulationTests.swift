@@ -82,7 +82,7 @@ import Testing
     #expect(results.reduce(0) { $0 + ($1.counts.byCode["fenced-again"] ?? 0) } > 20)
   }
 
-  @Test func `acknowledged records were read by nobody, or the loss is told`() {
+  @Test func `acknowledged records that brokers lose were read by nobody, or the loss is told`() {
     let results = SeedResult.of(0..<(Self.number("LOSSES") ?? 100)) { Self.losing($0) }
     expectClean(results)
     let lost = results.filter { $0.counts.lostRecords > 0 }

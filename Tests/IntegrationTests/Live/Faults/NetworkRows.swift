@@ -117,6 +117,31 @@ extension LiveTests.Faults {
       try feed.finish()
     }
 
+    /// The records time out before the question does, since it was asked late. Had the transaction been given up by the
+    /// client library's abort, the library would end the process when the question times out after it.
+    @Test(.long) func `row 21: the coordinator is asked late about the partitions of a transaction, and never answers`() throws {
+      let scene = try Scene("unanswered-partitions", isProxied: true, settings: Members.short)
+      let proxy = try #require(scene.proxy)
+      let feed = Feed(scene, requests: 600)
+      let lane = lane(scene)
+      let (asked, swallowed) = (Count(), Count())
+      proxy.onRequest { request in
+        guard request.kind == .addPartitions, request.mentions(lane), swallowed.now < 4 else { return .pass }
+        return asked.next() % 12 > 8 ? .cut : .pass
+      }
+      proxy.onReply { reply in
+        guard reply.kind == .addPartitions, reply.mentions(lane), swallowed.now < 4, asked.now % 12 == 0 else { return .pass }
+        _ = swallowed.next()
+        return .swallow
+      }
+      try scene.worker.start()
+      try feed.flow("four answers to be lost", seconds: 90) {
+        try scene.checkRunning()
+        return swallowed.now >= 4
+      }
+      try feed.finish()
+    }
+
     @Test(.long) func `row 22: the network is gone for a while, memory does not grow, nothing is lost`() throws {
       let scene = try Scene("network", isProxied: true)
       let proxy = try #require(scene.proxy)
