@@ -21,7 +21,9 @@ final class LaneCommitter: @unchecked Sendable {
   static let attemptsMax = 5
   /// What every topic that we write to must take.
   static let recordBytesMax = 1_048_588
-  static let retriesMax = 60
+  /// How often one call is called again before the client itself is doubted: another one then finds out what became of
+  /// the transaction. Thirty seconds are longer than brokers take to elect.
+  static let retriesMax = 6
   /// How long one call waits for the broker before it looks whether anybody still waits for it. It resumes when it is
   /// called again.
   static let callMilliseconds: Int32 = 5_000

@@ -238,8 +238,8 @@ final class ReplicaOutbox {
 
   private func commit() throws(KafkaError) {
     for attempt in 1... {
-      do throws(KafkaError) { return try producer.commit() } catch {
-        guard error.action == .retrySameCall, attempt < 20 else { throw error }
+      do throws(KafkaError) { return try producer.commit(timeoutMilliseconds: LaneCommitter.callMilliseconds) } catch {
+        guard error.action == .retrySameCall, attempt < LaneCommitter.retriesMax else { throw error }
       }
     }
   }

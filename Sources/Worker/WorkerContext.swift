@@ -11,6 +11,9 @@ import Synchronization
 final class WorkerContext: Sendable {
   private static let initialisationsMax = 120
   private static let initialisationMilliseconds: Int32 = 5_000
+  /// After so many a client is made anew: one whose own view of the cluster is stuck on a broker that is gone would be
+  /// asked in vain for ever.
+  private static let initialisationsOfOneClient = 6
 
   let settings: PipelineSettings
   let clusterID: String
@@ -90,8 +93,8 @@ final class WorkerContext: Sendable {
   }
 
   private func makeProducer(_ role: String, _ number: UInt64) throws(KafkaError) -> any TransactionalWriter {
-    let producer = try cluster.makeProducer(
-      transactionalID: "\(settings.name)-\(settings.worker.instance)-\(role)-\(number)")
+    let id = "\(settings.name)-\(settings.worker.instance)-\(role)-\(number)"
+    var producer = try cluster.makeProducer(transactionalID: id)
     for attempt in 1... {
       do throws(KafkaError) {
         // Why in short turns: a stop is heard between two of them.
@@ -100,6 +103,7 @@ final class WorkerContext: Sendable {
       } catch {
         guard error.action == .retrySameCall, attempt < Self.initialisationsMax, !isStopping else { throw error }
       }
+      if attempt % Self.initialisationsOfOneClient == 0 { producer = try cluster.makeProducer(transactionalID: id) }
     }
     return producer
   }

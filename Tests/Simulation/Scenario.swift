@@ -46,6 +46,9 @@ struct Scenario {
       case foreignTransaction(UInt64)
       case retention
       case desynchronise
+      /// The producers of a process ask in vain from now on, and others made after them do not; or they fail, and the
+      /// next one asks in vain.
+      case wedge(next: Bool)
       /// The broker compacts the topic of published states.
       case compaction
       /// A second process under the same name, on a disk of its own.
@@ -120,6 +123,7 @@ struct Scenario {
     case 28..<30: kind = .twin(upTo(6 * Self.second))
     case 30: kind = .offsetsForgotten
     case 31..<34: kind = .stallThread(upTo(5 * Self.second))
+    case 35: kind = .wedge(next: upTo(2) == 0)
     case 36: kind = .joiningForgotten
     default: kind = .desynchronise
     }

@@ -48,6 +48,8 @@ final class SimulatedCluster: Cluster, @unchecked Sendable {
       side, transactionalID: transactionalID,
       transactionMilliseconds: Int(settings.delivery.transactionTimeoutMilliseconds))
     side.process.producers.append(producer)
+    if side.process.wedgesNextProducer { producer.wedge() }
+    side.process.wedgesNextProducer = false
     return producer
   }
 

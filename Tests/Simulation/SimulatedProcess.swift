@@ -22,6 +22,8 @@ final class SimulatedProcess: @unchecked Sendable {
   var onKill: () -> Void = {}
   /// Those that were made in this process.
   var producers: [SimulatedProducer] = []
+  /// The next one that is made asks in vain.
+  var wedgesNextProducer = false
   /// For planted faults: a transaction was aborted and none committed since.
   var hasAborted = false
 

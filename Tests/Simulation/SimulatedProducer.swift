@@ -44,6 +44,8 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
   private var tracked: [Int32: Int64] = [:]
   private var failures: (count: Int, first: KafkaError?) = (0, nil)
   private var flushing = WaitList()
+  /// Its own view of the cluster is stuck: nothing that it asks arrives any more.
+  private var isWedged = false
   /// Told of every record as the log takes it; for tests that look at what is sent.
   static let lingerNanoseconds: UInt64 = 5_000_000
 
@@ -62,7 +64,7 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
     let deadline = side.scheduler.now + UInt64(max(timeoutMilliseconds, 0)) * 1_000_000
     while true {
       try side.checkAlive(.initTransactions)
-      let answer = side.network.ask(from: side.process, "init") { [self] in
+      let answer = ask("init") { [self] in
         transactions.initialise(transactionalID, milliseconds: transactionMilliseconds)
       }
       try side.checkAlive(.initTransactions)
@@ -173,7 +175,7 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
   private func request<T>(
     _ what: StaticString, _ apply: @escaping () -> Result<T, Refusal>, then: @escaping (T) -> Void
   ) {
-    side.network.send(from: side.process, what, apply) { [self] answer in
+    send(what, apply) { [self] answer in
       guard case .open = state else {
         isSending = false
         flushing.wakeAll(side.scheduler)
@@ -214,6 +216,18 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
     flushing.wakeAll(side.scheduler)
   }
 
+  func wedge() { isWedged = true }
+
+  private func ask<T>(_ what: StaticString, _ apply: @escaping () -> T) -> T? {
+    guard isWedged else { return side.network.ask(from: side.process, what, apply) }
+    side.scheduler.sleep(1_000_000_000)
+    return nil
+  }
+  private func send<T>(_ what: StaticString, _ apply: @escaping () -> T, then: @escaping (T?) -> Void) {
+    guard isWedged else { return side.network.send(from: side.process, what, apply, then: then) }
+    side.scheduler.after(1_000_000_000) { then(nil) }
+  }
+
   /// Makes the producer fatal, as the library does to itself after lost answers.
   func desynchronise() {
     if case .open = state { fail(.outOfOrder, .delivery) }
@@ -240,10 +254,10 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
       try side.checkAlive(.sendOffsets)
       let answer: Result<Void, Refusal>? =
         !isAdded
-        ? side.network.ask(from: side.process, "add offsets") { [self] in
+        ? ask("add offsets") { [self] in
           transactions.add(nil, producer: producer, epoch: epoch).map { .failure($0) } ?? .success(())
         }
-        : side.network.ask(from: side.process, "commit offsets in transaction") { [self] in
+        : ask("commit offsets in transaction") { [self] in
           side.broker.group.commitInTransaction(
             offsets, producer: producer, epoch: epoch, member: identity.member, instance: identity.instance,
             generation: identity.generation
@@ -280,6 +294,9 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
     if case .open = state {
       while !queue.isEmpty || isSending {
         guard case .open = state else { break }
+        guard side.scheduler.now < deadline else {
+          throw KafkaError(code: KafkaCode.timedOut, call: .commit, flags: .retriable)
+        }
         if !isSending { send() }
         flushing.add(side.scheduler.current!)
         _ = side.scheduler.park(until: side.scheduler.now + 100_000_000)
@@ -322,7 +339,7 @@ final class SimulatedProducer: TransactionalWriter, @unchecked Sendable {
     let isCommit = call == .commit
     while true {
       try side.checkAlive(call)
-      let answer: Result<Void, Refusal>? = side.network.ask(from: side.process, "end transaction") { [self] in
+      let answer: Result<Void, Refusal>? = ask("end transaction") { [self] in
         transactions.end(commit: isCommit, producer: producer, epoch: epoch).map { .failure($0) } ?? .success(())
       }
       try side.checkAlive(call)

@@ -82,6 +82,22 @@ import Testing
     #expect(results.reduce(0) { $0 + ($1.counts.byCode["fenced-again"] ?? 0) } > 20)
   }
 
+  @Test func `a producer that asks in vain is given up for another one, at whatever it was doing`() {
+    let results = SeedResult.of(0..<40) { seed in
+      var scenario = Scenario(seed: seed)
+      scenario.instances = seed % 2 == 0 ? ["a"] : ["a", "b"]
+      scenario.transactionMilliseconds = seed % 3 == 0 ? 300 : 30
+      scenario.hasCommands = seed % 4 == 0
+      // Early: one that is stuck is followed by another that is, half a minute each, and then all has to be done in time.
+      for turn in 1...2 as ClosedRange<UInt64> {
+        scenario.faults.append(
+          Scenario.Fault(at: scenario.feedNanoseconds / 8 * turn + seed * 37_000_000, kind: .wedge(next: (seed + turn) % 2 == 0), instance: 0))
+      }
+      return scenario
+    }
+    expectClean(results)
+  }
+
   @Test func `acknowledged records that brokers lose were read by nobody, or the loss is told`() {
     let results = SeedResult.of(0..<(Self.number("LOSSES") ?? 100)) { Self.losing($0) }
     expectClean(results)

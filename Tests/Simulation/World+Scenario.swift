@@ -138,6 +138,9 @@ extension World {
     case .retention: expireInputs()
     case .compaction: broker.topic(settings.topics.checkpoints)[0].compact()
     case .dataLoss(let count, let draw): loseRecords(count, draw)
+    case .wedge(let next):
+      slot.process?.wedgesNextProducer = next
+      for producer in slot.process?.producers ?? [] { if next { producer.desynchronise() } else { producer.wedge() } }
     case .desynchronise: for producer in slot.process?.producers ?? [] { producer.desynchronise() }
     }
   }

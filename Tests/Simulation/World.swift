@@ -16,8 +16,9 @@ final class World: @unchecked Sendable {
   static let pipeline = try! TestPipeline(name: "p")
   static let operatorKey = try! Ed25519.PrivateKey(seed: [UInt8](repeating: 7, count: 32))
   static let directory = "/state"
-  /// Bounds of one world. Virtual time that draining may take once faults have ceased.
-  static let drainNanoseconds: UInt64 = 60_000_000_000
+  /// Bounds of one world. Virtual time that draining may take once faults have ceased: a client that is stuck is given up
+  /// after half a minute, and the one after it may be stuck as well.
+  static let drainNanoseconds: UInt64 = 120_000_000_000
   static let stepsMax = 400_000
 
   let scenario: Scenario

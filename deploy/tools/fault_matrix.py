@@ -40,7 +40,7 @@ ROWS = {
     18: ("every error code in every transactional call", "librdkafka's mock cluster", "the action of its class, no hang", ["no error of a transactional call goes unanswered, and none with a fatal flag is retried"]),
     19: ("answers to written records lost", "proxy cuts and swallows Produce replies", "as 1", [SIMULATION]),
     20: ("EndTxn comes again in the next transaction", "proxy holds it and lets it go later", "the producer was made anew, so it is fenced", ["a producer is in doubt after a lost answer, and after no other transaction", SIMULATION]),
-    21: ("coordinator away in a transaction", "proxy cuts each kind of transactional request; asked late and never answered", "the call resumes, no abort after a commit; no request outlives its transaction and ends the process", [SIMULATION]),
+    21: ("coordinator away in a transaction", "proxy cuts each kind of transactional request; asked late and never answered", "the call resumes, no abort after a commit; no request outlives its transaction and ends the process", ["a producer that asks in vain is given up for another one, at whatever it was doing", SIMULATION]),
     22: ("all brokers away", "proxy refuses every connection; broker stopped and killed", "back-pressure, bounded memory, goes on", [SIMULATION]),
     23: ("rolling restarts under load", "three brokers, cleanly and by SIGKILL", "as 1, progress between; who was fenced by nobody goes on", [FORGETFUL]),
     24: ("too few replicas in sync", "two of three brokers gone", "writing stops, nothing is lost", []),
