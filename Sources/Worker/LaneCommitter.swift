@@ -13,7 +13,7 @@ import Synchronization
 /// error, and after a commit in doubt, the producer is made anew: that ends the transaction at the brokers and fences
 /// whatever is still under way. The committed offsets say whether it counted; if not, the same bytes are sent again.
 /// Why never by the library's abort: an answer to a request of before may come after it, and then the library ends the
-/// process (an assertion in `rd_kafka_txn_handle_AddPartitionsToTxn`: seen on 2.0.2, and as it was in 2.16).
+/// process (an assertion in `rd_kafka_txn_handle_AddPartitionsToTxn`: seen on 2.0.2, unchanged in the source of newer ones).
 ///
 /// Threads: `run` on the commit thread; `end` after that thread was joined; `isIdle` anywhere.
 /// Invariant: `producer` and `topics` are touched by the commit thread alone once `run` began.

@@ -240,6 +240,7 @@ public final class Worker: Sendable {
       }
     }
   }
+
   private func beginAnew(_ progress: LaneProgress, _ reason: String, pauseMilliseconds: UInt32) {
     context.log.warning(
       "rejoin", "dropping what is uncommitted and joining again",

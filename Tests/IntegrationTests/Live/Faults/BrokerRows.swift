@@ -72,7 +72,7 @@ extension LiveTests.Faults {
       try feed.advance(100)
       let stranger = try TransactionalProducer(
         scene.broker.settings("stranger"), transactionalID: "stranger-\(UUID().uuidString.prefix(6))",
-        ProducerSettings(transactionMilliseconds: 60_000))
+        ProducerSettings(transactionMilliseconds: 600_000))
       try stranger.initTransactions()
       let signals = try stranger.open(scene.pipeline.settings.features.inputs[Stream.signals].topic)
       let end = try scene.inputEnds()[1][Stream.signals]
