@@ -11,6 +11,15 @@ enum LaneEnd: Sendable {
   /// What this lane held belongs to another now: begin anew.
   case rejoin(String)
   case failed(WorkerFailure)
+
+  /// After an error that takes the lane out of its group. A fencing stays what it is: who joins again after each would
+  /// take the place of another of his name, who does the same, for ever.
+  static func left(because error: KafkaError) -> LaneEnd {
+    error.isInstanceFenced ? .failed(.kafka(error)) : .rejoin("\(error)")
+  }
+  var isFencing: Bool {
+    if case .failed(.kafka(let error)) = self { error.isInstanceFenced } else { false }
+  }
 }
 
 /// One member of the consumer group: takes records of its partitions, folds and scores them, and hands
@@ -124,8 +133,8 @@ final class Lane {
     progress.isReady.store(false, ordering: .releasing)
     progress.ownsControl.store(false, ordering: .releasing)
     consumer.close()
-    // What the committer met is the cause; what the fold thread saw of it is a consequence.
-    return committer.end ?? end
+    // What the committer met is the cause; what the fold thread saw of it is a consequence, unless another took its name.
+    return end.isFencing ? end : committer.end ?? end
   }
 
   private func session() throws(WorkerFailure) -> LaneEnd {

@@ -135,7 +135,7 @@ final class LaneCommitter: @unchecked Sendable {
         return nil
       } catch let met {
         let error = producer.cause(of: met)
-        if abandoned.load(ordering: .acquiring) { return .rejoin("\(error)") }
+        if abandoned.load(ordering: .acquiring) { return .left(because: error) }
         if error.isFenced { fencings += 1 }
         if fencings > 1 { return .failed(.kafka(error)) }
         context.metrics.transactionFailed("aborted")
@@ -162,7 +162,7 @@ final class LaneCommitter: @unchecked Sendable {
       case .rejoinGroup:
         // Ends the transaction, which others wait for; where that fails the next session does.
         do throws(KafkaError) { try recreate() } catch {}
-        return .rejoin("\(error)")
+        return .left(because: error)
       case .quarantineRecord:
         // Every output is capped below a topic's usual limit, so that the topic must have been given a lower one.
         return .failed(

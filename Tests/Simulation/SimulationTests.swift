@@ -82,6 +82,24 @@ import Testing
     #expect(results.reduce(0) { $0 + ($1.counts.byCode["fenced-again"] ?? 0) } > 20)
   }
 
+  @Test func `of two that bear one name one gives way, however busy they are`() {
+    let results = SeedResult.of(0..<12) { seed in
+      var scenario = Scenario(seed: seed)
+      scenario.requests = 300
+      scenario.feedNanoseconds = 90 * Scenario.second
+      // Commits hear of another before heartbeats do, and the other way round.
+      scenario.transactionMilliseconds = seed % 2 == 0 ? 10 : 1_500
+      scenario.faults = [Scenario.Fault(at: 3 * Scenario.second, kind: .twin(80 * Scenario.second), instance: 0)]
+      return scenario
+    }
+    expectClean(results)
+    for result in results {
+      let (ends, sessions) = (result.counts.gaveWay, result.counts.byCode["rejoin"] ?? 0)
+      // Not by taking each other's place again and again until one is lucky.
+      #expect(ends > 0 && sessions <= 4 * ends + 2, "seed=\(result.seed) ends=\(ends) sessions=\(sessions)")
+    }
+  }
+
   @Test func `a producer that asks in vain is given up for another one, at whatever it was doing`() {
     let results = SeedResult.of(0..<40) { seed in
       var scenario = Scenario(seed: seed)

@@ -51,6 +51,8 @@ final class World: @unchecked Sendable {
     var drainMilliseconds: UInt64 = 0
     /// States that were made without a checkpoint.
     var bareReplays = 0
+    /// Workers that ended because another bears their name.
+    var gaveWay = 0
     /// Acknowledged records that brokers lost.
     var lostRecords = 0
     /// A worker said that a log is not the one it knew.
@@ -373,7 +375,8 @@ final class World: @unchecked Sendable {
       switch why.exitCode {
       // Whoever gives way to another of his name must have one.
       case 75 where twins.isEmpty: find("worker \(slot.name) gave way to nobody: \(why)")
-      case 69, 74, 75: break
+      case 75: counts.gaveWay += 1
+      case 69, 74: break
       case 65 where counts.lostRecords > 0: counts.isLossTold = true
       default: find("worker \(slot.name) gave up: \(why) exit=\(why.exitCode)")
       }

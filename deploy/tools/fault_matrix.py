@@ -35,7 +35,7 @@ ROWS = {
     13: ("retention passed the replay start", "records deleted, checkpoints gone", "exit 65 and the reason", []),
     14: ("committed offsets gone", "group deleted", "the journal's last record supplies them", []),
     15: ("stopped in a transaction, woken later", "SIGSTOP at `after_produce`, past the session time-out", "the woken one commits nothing old", [SIMULATION]),
-    16: ("two workers with one name", "a second process, a directory of its own", "one ends with 75, the other goes on", ["who stays beyond two sessions lives", FORGETFUL]),
+    16: ("two workers with one name", "a second process, a directory of its own", "one ends with 75, the other goes on", ["of two that bear one name one gives way, however busy they are", "who stays beyond two sessions lives", FORGETFUL]),
     17: ("transaction timed out on the broker", "failpoint `:hang` beyond the time-out", "the same bytes again under a new producer", [SIMULATION]),
     18: ("every error code in every transactional call", "librdkafka's mock cluster", "the action of its class, no hang", ["no error of a transactional call goes unanswered, and none with a fatal flag is retried"]),
     19: ("answers to written records lost", "proxy cuts and swallows Produce replies", "as 1", [SIMULATION]),
