@@ -111,7 +111,7 @@ final class Lane {
     do throws(ThreadFailure) {
       commitThread = try context.runtime.startThread("commit-\(progress.index)") { [committer] in committer.run() }
     } catch {
-      throw .unrecoverable("no thread can be started: \(error)")
+      throw .exhausted("no thread can be started: \(error)")
     }
   }
 

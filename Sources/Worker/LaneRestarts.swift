@@ -48,7 +48,7 @@ struct LaneRestarts {
         return losses > Self.lossesMax ? .fail(failure) : again("\(error)")
       case .quarantineRecord, .offsetOutOfRange, .misconfigured, .denied, .fatal: return .fail(failure)
       }
-    case .unrecoverable, .misconfigured, .beyondTolerance, .denied, .storage, .topicRecreated, .topicsChanged:
+    case .unrecoverable, .misconfigured, .beyondTolerance, .denied, .storage, .exhausted, .topicRecreated, .topicsChanged:
       return .fail(failure)
     }
   }

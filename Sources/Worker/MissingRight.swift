@@ -16,7 +16,7 @@ extension WorkerFailure {
     case .topicsChanged: .partitionsChanged
     case .unrecoverable: .logsUnfit
     case .kafka(let error): error.action == .denied ? .rightMissing : error.action == .offsetOutOfRange ? .logsUnfit : .stopped
-    case .superseded, .unreachable, .misconfigured, .beyondTolerance, .storage: .stopped
+    case .superseded, .unreachable, .misconfigured, .beyondTolerance, .storage, .exhausted: .stopped
     }
   }
 }

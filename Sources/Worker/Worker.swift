@@ -107,7 +107,7 @@ public final class Worker: Sendable {
       threads = try startThreads()
     } catch {
       context.log.error("threads", "no thread can be started", LogFields(["error": "\(error)"]))
-      return 70
+      return WorkerFailure.exhaustedExitCode
     }
     while !context.isStopping {
       if let signal = signals.next(timeoutMilliseconds: 200) {

@@ -21,13 +21,15 @@ public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
   case denied(String)
   /// Disk.
   case storage(String)
+  /// The system gives no more threads; with more of them, or at another time, it may work.
+  case exhausted(String)
 
   public var description: String {
     switch self {
     case .kafka(let error): error.description
     case .superseded(let why), .unrecoverable(let why), .misconfigured(let why),
       .beyondTolerance(let why), .storage(let why), .unreachable(let why), .denied(let why),
-      .topicRecreated(let why), .topicsChanged(let why):
+      .topicRecreated(let why), .topicsChanged(let why), .exhausted(let why):
       why
     }
   }
@@ -52,6 +54,7 @@ public enum WorkerFailure: Error, Equatable, Sendable, CustomStringConvertible {
     case .misconfigured, .topicsChanged: 78
     case .denied: 77
     case .storage: 74
+    case .exhausted: Self.exhaustedExitCode
     }
   }
 }

@@ -73,7 +73,7 @@ struct LaneRestartsTests {
 
   @Test func `what starting again would not help ends the worker`() {
     for failure in [
-      .unrecoverable("x"), .misconfigured("x"), .beyondTolerance("x"), .storage("x"),
+      .unrecoverable("x"), .misconfigured("x"), .beyondTolerance("x"), .storage("x"), .exhausted("x"),
       kafka(KafkaCode.unknownTopicOrPartition, .query), kafka(KafkaCode.state, .consume, .fatal),
       kafka(KafkaCode.messageTooLarge, .commit, .requiresAbort),
     ] as [WorkerFailure] {

@@ -165,6 +165,8 @@ private func ends(_ stable: Int64, _ end: Int64, _ partition: TopicPartition = p
     let other = WorkerFailure.kafka(KafkaError(code: KafkaCode.timedOut, call: .query))
     #expect(other.namingRights(settings) == other && other.alertKind == .stopped)
     #expect(WorkerFailure.topicRecreated("").exitCode == 65 && WorkerFailure.topicsChanged("").exitCode == 78)
+    // More threads may be there at another time: a supervisor starts it again.
+    #expect(WorkerFailure.exhausted("").exitCode == 71)
   }
 
   @Test func `alerts wait in a bounded box, and those put back go first`() {

@@ -95,7 +95,9 @@ extension LiveTests.Faults {
           return try code != nil || scene.committedCount() >= goal
         }
         // It works, or ends by itself: never as if all were well, and never waits for what it cannot get.
-        if let code { #expect(![0, 64, 65, 77, 78].contains(code), "share=\(share): nobody would start it again") }
+        if let code {
+          #expect(![0, 64, 65, 77, 78].contains(code), "share=\(share): nobody would start it again\n\(scene.worker.tail())")
+        }
         scene.worker.kill()
       }
       try scene.worker.start()
