@@ -27,6 +27,8 @@ public enum KafkaAction: String, Hashable, Sendable, CaseIterable {
   /// Whether the second fencing in a row means another owner is the caller's to count (`KafkaError.isFenced`).
   public static func after(code: Int32, flags: KafkaErrorFlags, call: KafkaCall) -> KafkaAction {
     if KafkaCode.authorisation.contains(code) { return .denied }
+    // At the start it is final. Under way what is connected goes on, and one bad broker of three must stop nobody.
+    if KafkaCode.distrust.contains(code), [.create, .query, .admin].contains(call) { return .denied }
     switch call {
     case .create: return code == KafkaCode.systemResource ? .fatal : .misconfigured
     case .consume: return consuming(code, flags)
@@ -113,8 +115,13 @@ public enum KafkaCode {
     RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
   ].map(\.rawValue)
 
-  static let authorisation: [Int32] = [
+  /// This client and a broker do not trust each other: authority, host name, expiry, password.
+  static let distrust: [Int32] = [
     RD_KAFKA_RESP_ERR__AUTHENTICATION, RD_KAFKA_RESP_ERR__SSL,
+  ].map(\.rawValue)
+
+  /// What a broker refuses.
+  static let authorisation: [Int32] = [
     RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED, RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM,
     RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
     RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED,

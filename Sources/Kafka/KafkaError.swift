@@ -25,6 +25,9 @@ public struct KafkaError: Error, Hashable, Sendable, CustomStringConvertible {
   /// to that was lost. As above, the second time in a row is the other's.
   public var isInstanceFenced: Bool { code == KafkaCode.fencedInstance }
 
+  /// A broker and this client do not trust each other.
+  public var isDistrust: Bool { KafkaCode.distrust.contains(code) }
+
   /// The system gives no more threads or memory.
   public var isExhausted: Bool { code == KafkaCode.systemResource }
 

@@ -40,6 +40,8 @@ struct LaneRestarts {
         return .againIfAlone(reason: "\(error)", failure)
       }
       return again("\(error)")
+    // They trusted each other at the start; it is told, and ends with the certificate's or the broker's renewal.
+    case .kafka(let error) where error.isDistrust: return again("\(error)")
     case .kafka(let error):
       switch error.action {
       case .retrySameCall, .rejoinGroup: return again("\(error)")

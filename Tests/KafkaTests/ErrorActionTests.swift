@@ -30,6 +30,9 @@ struct ErrorActionTests {
     (.begin, RD_KAFKA_RESP_ERR__FATAL, .fatal, .recreateProducer),
     (.initTransactions, RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED, .fatal, .denied),
     (.initTransactions, RD_KAFKA_RESP_ERR_INVALID_TRANSACTION_TIMEOUT, .fatal, .misconfigured),
+    // A broker that is not trusted any more is one that is away.
+    (.sendOffsets, RD_KAFKA_RESP_ERR__SSL, .requiresAbort, .abortAndResend),
+    (.commit, RD_KAFKA_RESP_ERR__AUTHENTICATION, .fatal, .recreateProducer),
     // No flag at all counts as fatal.
     (.commit, RD_KAFKA_RESP_ERR__STATE, [], .recreateProducer),
     (.sendOffsets, RD_KAFKA_RESP_ERR__FAIL, [], .recreateProducer),
@@ -47,6 +50,7 @@ struct ErrorActionTests {
     (.delivery, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, [], .quarantineRecord),
     (.delivery, RD_KAFKA_RESP_ERR_INVALID_RECORD, [], .quarantineRecord),
     (.delivery, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, [], .denied),
+    (.delivery, RD_KAFKA_RESP_ERR__SSL, [], .abortAndResend),
     (.delivery, RD_KAFKA_RESP_ERR__PURGE_QUEUE, [], .abortAndResend),
     (.delivery, RD_KAFKA_RESP_ERR__MSG_TIMED_OUT, [], .abortAndResend),
     (.delivery, RD_KAFKA_RESP_ERR__FENCED, [], .recreateProducer),
@@ -54,6 +58,9 @@ struct ErrorActionTests {
   ]
 
   static let others: [Row] = [
+    (.query, RD_KAFKA_RESP_ERR__SSL, [], .denied),
+    (.create, RD_KAFKA_RESP_ERR__AUTHENTICATION, [], .denied),
+    (.consume, RD_KAFKA_RESP_ERR__SSL, [], .retrySameCall),
     (.consume, RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN, [], .retrySameCall),
     (.consume, RD_KAFKA_RESP_ERR__TRANSPORT, [], .retrySameCall),
     (.consume, RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET, [], .offsetOutOfRange),

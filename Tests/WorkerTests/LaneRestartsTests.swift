@@ -26,6 +26,19 @@ struct LaneRestartsTests {
     #expect(zip(pauses, pauses.dropFirst()).allSatisfy { $0 <= $1 } && pauses.last == LaneRestarts.pauseMax)
   }
 
+  @Test(arguments: [(KafkaCall.sendOffsets, KafkaErrorFlags.requiresAbort), (.initTransactions, .fatal), (.query, KafkaErrorFlags())])
+  func `a broker that is not to be trusted any more is waited for`(call: KafkaCall, flags: KafkaErrorFlags) {
+    var restarts = LaneRestarts()
+    // `_SSL`, as a broker with an expired certificate gives it.
+    let failure = kafka(-181, call, flags)
+    for round in 0..<100 as Range<UInt64> {
+      guard case .again = restarts.decide(after: failure, began: round * Self.second, now: round * Self.second) else {
+        Issue.record("the worker was ended in round \(round)")
+        return
+      }
+    }
+  }
+
   @Test func `after a calm session the pauses begin anew`() {
     var restarts = LaneRestarts()
     for _ in 0..<5 { _ = restarts.decide(after: .superseded("lost"), began: 0, now: 1) }
